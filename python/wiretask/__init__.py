@@ -1,0 +1,1 @@
+"""Servers in Python whose sockets, queues and parsers run in Rust."""

@@ -1,0 +1,1 @@
+//! Sockets, threads and queues of wiretask. Knows no Python.
