@@ -501,9 +501,11 @@ impl<C: StreamConsumer> ChannelState<C> {
 
     /// The worker has nothing left to do and lets the channel go.
     ///
-    /// Returns false, and the channel stays with the worker, if work came meanwhile.
+    /// Returns false, and the channel stays with the worker, if work came meanwhile, or output that
+    /// it can send: the socket may have become writable since it tried.
     pub fn handle_task_finished(&mut self, now_ms: u64) -> bool {
-        if self.has_work() {
+        let can_send = self.unsent_bytes > 0 && !self.sending && !self.blocked;
+        if self.has_work() || can_send {
             return false;
         }
         self.running = false;
@@ -608,6 +610,8 @@ impl<C: StreamConsumer> ChannelState<C> {
         if self.sending {
             self.became_writable = true;
         }
+        // What was offered once is sent on by whoever comes first, though the worker is still at work.
+        self.flush_wanted |= self.blocked;
         self.blocked = false;
     }
 

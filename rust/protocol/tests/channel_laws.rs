@@ -61,7 +61,7 @@ enum Event {
 fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
         8 => (1usize..40).prop_map(Event::PeerSends),
-        8 => (1usize..30).prop_map(Event::PeerReads),
+        8 => (1usize..12).prop_map(Event::PeerReads),
         16 => (0usize..30).prop_map(Event::WorkerSteps),
         8 => Just(Event::SendReturns),
         3 => (0usize..30).prop_map(Event::ForeignWrites),
@@ -154,6 +154,7 @@ enum Worker {
     Away,
     Queued,
     Running,
+    Sending,
     Finishing,
 }
 
@@ -216,7 +217,7 @@ impl Simulation {
             unsent_by_peer: stream.iter().copied().collect(),
             in_kernel: VecDeque::new(),
             peer_ended: false,
-            room: 25,
+            room: 10,
             wants_write_event: false,
             wire: Vec::new(),
             is_readable: false,
@@ -289,6 +290,7 @@ impl Simulation {
                 Action::Close(reason) => {
                     assert_eq!(self.close, None, "Close is said once");
                     assert!(self.sending.is_none(), "closed under a sender");
+                    assert!(self.aborted.is_some() || self.worker == Worker::Away, "closed under a worker");
                     self.close = Some(reason);
                 }
             }
@@ -403,15 +405,18 @@ impl Simulation {
             Worker::Away => {}
             Worker::Queued | Worker::Running => match self.state.next_work(make, &self.limits, self.now) {
                 Some(work) => self.serve(work, answer_bytes),
-                None => self.worker = Worker::Finishing,
+                None => self.worker = Worker::Sending,
             },
-            Worker::Finishing => {
-                if self.begin_send(Sender::Worker) {
-                    return;
+            Worker::Sending => {
+                if !self.begin_send(Sender::Worker) {
+                    self.worker = Worker::Finishing;
                 }
+            }
+            Worker::Finishing => {
                 if let Some(work) = self.state.next_work(make, &self.limits, self.now) {
                     return self.serve(work, answer_bytes);
                 }
+                self.worker = Worker::Sending;
                 if self.state.handle_task_finished(self.now) {
                     self.worker = Worker::Away;
                     if !self.is_stalled {
@@ -986,6 +991,32 @@ fn a_refused_send_goes_on_where_it_stopped_once_the_socket_is_writable() {
     state.handle_writable();
     assert_eq!(action(&mut state), Some(Action::Send));
     assert_eq!(send_all(&mut state, 0), b"efgh");
+}
+
+#[test]
+fn what_was_refused_once_does_not_wait_for_a_worker_that_takes_long() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"one\n");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work(&mut state), "request one");
+    assert!(state.handle_task_output(b"abcdef", 0));
+    send_some(&mut state, 4, 0);
+    state.handle_writable();
+    assert_eq!(action(&mut state), Some(Action::Send));
+}
+
+#[test]
+fn writable_between_the_last_send_and_the_end_of_the_task_is_not_lost() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"one\n");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work(&mut state), "request one");
+    assert!(state.handle_task_output(b"abcdef", 0));
+    send_some(&mut state, 4, 0);
+    state.handle_writable();
+    assert!(!state.handle_task_finished(0), "the worker can send, and does");
+    assert_eq!(send_all(&mut state, 0), b"ef");
+    assert!(state.handle_task_finished(0));
 }
 
 #[test]
