@@ -32,15 +32,29 @@ pub struct Readiness {
     pub is_error: bool,
 }
 
+impl Readiness {
+    /// What is so in one or the other.
+    #[must_use]
+    pub const fn union(self, other: Self) -> Self {
+        Self {
+            is_readable: self.is_readable || other.is_readable,
+            is_writable: self.is_writable || other.is_writable,
+            is_read_closed: self.is_read_closed || other.is_read_closed,
+            is_error: self.is_error || other.is_error,
+        }
+    }
+}
+
 /// The sending half of a loop's messages. Any thread may post; posting never blocks.
 pub struct LoopHandle<M> {
     messages: SegQueue<M>,
     is_asleep: AtomicBool,
+    is_ended: AtomicBool,
     waker: Waker,
 }
 
 impl<M> LoopHandle<M> {
-    /// Gives the loop a message, and wakes it if it sleeps.
+    /// Gives the loop a message, and wakes it if it sleeps. Once the loop is gone the message is dropped.
     pub fn post(&self, message: M) {
         self.messages.push(message);
         // Pairs with the fence in `PollLoop::wait`: either the loop sees the message before it
@@ -50,6 +64,23 @@ impl<M> LoopHandle<M> {
             // The descriptor is an eventfd of ours: the write can only fail when its counter is
             // full, and then the loop is about to wake anyway.
             drop(self.waker.wake());
+        }
+        if self.is_ended.load(Ordering::Relaxed) {
+            self.drop_messages();
+        }
+    }
+
+    /// Nobody will take a message any more.
+    fn end(&self) {
+        self.is_ended.store(true, Ordering::Relaxed);
+        // Pairs with the fence in `post`: a message is dropped here or by who posts it.
+        fence(Ordering::SeqCst);
+        self.drop_messages();
+    }
+
+    fn drop_messages(&self) {
+        while let Some(message) = self.messages.pop() {
+            drop(message);
         }
     }
 }
@@ -69,7 +100,12 @@ impl<M> PollLoop<M> {
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKER)?;
-        let handle = LoopHandle { messages: SegQueue::new(), is_asleep: AtomicBool::new(false), waker };
+        let handle = LoopHandle {
+            messages: SegQueue::new(),
+            is_asleep: AtomicBool::new(false),
+            is_ended: AtomicBool::new(false),
+            waker,
+        };
         Ok(Self { poll, events: Events::with_capacity(EVENTS_PER_TURN), handle: Arc::new(handle) })
     }
 
@@ -137,6 +173,12 @@ impl<M> PollLoop<M> {
     /// The next message, in the order of posting.
     pub fn take_message(&self) -> Option<M> {
         self.handle.messages.pop()
+    }
+}
+
+impl<M> Drop for PollLoop<M> {
+    fn drop(&mut self) {
+        self.handle.end();
     }
 }
 

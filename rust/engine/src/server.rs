@@ -12,7 +12,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use crate::channel_driver::ChannelDriver;
-use crate::connection::Connection;
+use crate::connection::{Connection, Newcomer};
 use crate::poll_loop::LoopHandle;
 use crate::server_core::{Host, Message, ServerConfig, ServerCore};
 use crate::socket::Listener;
@@ -40,12 +40,16 @@ impl<H: Host> Server<H> {
             .collect::<io::Result<_>>()?;
         let loops: Vec<_> = drivers.iter().map(ChannelDriver::handle).collect();
         drivers.iter_mut().for_each(|driver| driver.set_peers(loops.clone()));
+        if let Some(acceptor) = loops.first() {
+            core.acceptor.get_or_init(|| Arc::clone(acceptor));
+        }
         if let Some(acceptor) = drivers.first_mut() {
             acceptor.listen(listeners.clone())?;
         }
         let held = if core.config.accepts_by_host { listeners } else { Vec::new() };
         let server = Self { core, listeners: Mutex::new(held), loops, threads: Mutex::new(Vec::new()) };
-        for (index, driver) in drivers.into_iter().enumerate() {
+        // The acceptor comes last, when all it hands connections to are there.
+        for (index, driver) in drivers.into_iter().enumerate().rev() {
             // On an error `server` is dropped, which stops the loops that were started.
             let thread = spawn_without_signals(&format!("{}-io-{index}", server.core.config.name), driver)?;
             server.lock_threads().push(thread);
@@ -63,7 +67,8 @@ impl<H: Host> Server<H> {
         &self.core
     }
 
-    /// A connection from a listener that the host accepts from; `None`: none waits.
+    /// A connection from a listener that the host accepts from; `None`: none waits, or the limit is
+    /// reached (the listeners are reported again when a connection has closed).
     ///
     /// The loop does not know it until `adopt`; dropped before, it closes.
     ///
@@ -74,6 +79,9 @@ impl<H: Host> Server<H> {
             let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
             listeners.get(listener_index).cloned().ok_or(io::ErrorKind::NotFound)?
         };
+        if self.core.holds_accepting() {
+            return Ok(None);
+        }
         let stats = &self.core.stats;
         match listener.accept() {
             Ok((socket, peer)) => {
@@ -100,8 +108,7 @@ impl<H: Host> Server<H> {
 
     /// Hands a connection that the host accepted to its loop.
     pub fn adopt(connection: &Arc<Connection<H>>) {
-        connection.core().stats.connections.fetch_add(1, Ordering::AcqRel);
-        connection.home().post(Message::Adopt(Arc::clone(connection)));
+        connection.home().post(Message::Adopt(Newcomer::new(Arc::clone(connection))));
     }
 
     /// Closes the listeners; what was read is still answered, idle connections close.
