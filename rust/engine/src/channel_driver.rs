@@ -416,6 +416,7 @@ impl<H: Host> ChannelDriver<H> {
 
     fn attend_to(&mut self, connection: &Arc<Connection<H>>, token: Token) {
         let core = Arc::clone(&self.core);
+        let mut resumes_left = READ_BUDGET;
         loop {
             let mut inner = connection.lock();
             let action = inner.state.poll_action(&core.config.limits);
@@ -435,7 +436,12 @@ impl<H: Host> ChannelDriver<H> {
                         break;
                     }
                 }
-                Some(Action::ResumeReading) => self.read(connection, token, ONLY_READABLE),
+                // A worker as fast as its peer could keep the loop here for ever.
+                Some(Action::ResumeReading) if resumes_left == 0 => self.again.push((token, ONLY_READABLE)),
+                Some(Action::ResumeReading) => {
+                    resumes_left -= 1;
+                    self.read(connection, token, ONLY_READABLE);
+                }
                 Some(Action::Close(reason)) => self.close(connection, token, closed, reason),
             }
         }
