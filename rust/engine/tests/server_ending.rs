@@ -122,19 +122,18 @@ fn a_stop_while_connections_come_in_loses_none() {
         let server = TestServer::echo(config);
         let address = server.address;
         let is_over = Arc::new(AtomicBool::new(false));
-        let comers: Vec<_> =
-            (0..2)
-                .map(|_| {
-                    let is_over = Arc::clone(&is_over);
-                    thread::spawn(move || {
-                        // A listener that closes may drop the handshake, which is tried again after a second.
+        let comers: Vec<_> = (0..2)
+            .map(|_| {
+                let is_over = Arc::clone(&is_over);
+                thread::spawn(move || {
+                    // A listener that closes may drop the handshake, which is tried again after a second.
                     let short = Duration::from_millis(20);
                     while !is_over.load(Ordering::SeqCst) {
                         drop(TcpStream::connect_timeout(&address, short));
                     }
-                    })
                 })
-                .collect();
+            })
+            .collect();
         eventually("some came", || server.stats().accepted.load(Ordering::SeqCst) > 50);
         // This checks that no connection is counted afterwards.
         server.end();
