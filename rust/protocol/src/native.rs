@@ -42,6 +42,21 @@ impl NativeConsumer {
         each!(self, inner => inner.value())
     }
 
+    /// What it was made from.
+    pub fn spec(&self) -> ConsumerSpec {
+        match self {
+            Self::Fixed(fixed) => ConsumerSpec::Fixed { length_bytes: fixed.length_bytes() },
+            Self::Line(line) => ConsumerSpec::Line { max_bytes: line.max_bytes() },
+            Self::Delimiter(delimiter) => ConsumerSpec::Delimiter {
+                needle: Arc::clone(delimiter.needle()),
+                max_bytes: delimiter.max_bytes(),
+            },
+            Self::LengthPrefixed(prefixed) => {
+                ConsumerSpec::LengthPrefixed { format: prefixed.format(), max_bytes: prefixed.max_bytes() }
+            }
+        }
+    }
+
     /// Move the value out without copying it; empty afterwards.
     pub fn take_value(&mut self) -> Vec<u8> {
         each!(self, inner => inner.take_value())
@@ -85,7 +100,7 @@ impl StreamConsumer for NativeConsumer {
 }
 
 /// What makes consumers: kind and limits, checked. Cheap to clone; equal if it makes equal consumers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ConsumerSpec {
     /// See [`ConsumerSpec::fixed`].
     Fixed {
