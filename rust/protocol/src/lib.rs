@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 extern crate alloc;
 
+pub mod channel;
 pub mod consumer;
 pub mod delimiter;
 pub mod error;
