@@ -2,7 +2,8 @@
 //!
 //! One base class holds a `NativeConsumer` behind a mutex and has all methods; each kind is a subclass that adds its
 //! constructor. The mutex is held for parsing and for copying a value only, never while Python code could run, so
-//! that it cannot be part of a dead-lock, with a GIL or without. Must not know servers, tasks or sockets.
+//! that it cannot be part of a dead-lock, with a GIL or without. The classes are immutable: a patched method would
+//! not be seen by a server that parses natively. Must not know servers, tasks or sockets.
 use crate::errors::{Fault, to_exception};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
@@ -21,6 +22,9 @@ const _: () =
 
 /// How much of a buffer that may change under our hands is copied at a time.
 const PIECE_BYTES: usize = 4096;
+
+/// How much of a delimiter is shown.
+const SHOWN_DELIMITER_BYTES: usize = 16;
 
 /// From this size on, a refused allocation of a value becomes a MemoryError (for one more pass over the memory).
 const LARGE_VALUE_BYTES: usize = 1 << 20;
@@ -76,7 +80,7 @@ where
 }
 
 /// What every native stream consumer does; made only as one of its subclasses.
-#[pyclass(module = "wiretask.consumers", subclass, frozen)]
+#[pyclass(module = "wiretask.consumers", subclass, frozen, immutable_type)]
 pub struct StreamConsumer {
     state: Mutex<State>,
 }
@@ -200,7 +204,7 @@ impl StreamConsumer {
 }
 
 /// A consumer of exactly n bytes.
-#[pyclass(module = "wiretask.consumers", extends = StreamConsumer, subclass, frozen)]
+#[pyclass(module = "wiretask.consumers", extends = StreamConsumer, subclass, frozen, immutable_type)]
 #[derive(Default)]
 pub struct FixedStream;
 
@@ -222,7 +226,7 @@ impl FixedStream {
 }
 
 /// A consumer of one line, without its terminator: a line feed with at most one carriage return before it.
-#[pyclass(module = "wiretask.consumers", extends = StreamConsumer, subclass, frozen)]
+#[pyclass(module = "wiretask.consumers", extends = StreamConsumer, subclass, frozen, immutable_type)]
 #[derive(Default)]
 pub struct Line;
 
@@ -246,7 +250,7 @@ impl Line {
 }
 
 /// A consumer of everything up to a delimiter, which is not part of the value.
-#[pyclass(module = "wiretask.consumers", extends = StreamConsumer, subclass, frozen)]
+#[pyclass(module = "wiretask.consumers", extends = StreamConsumer, subclass, frozen, immutable_type)]
 #[derive(Default)]
 pub struct Delimiter;
 
@@ -274,7 +278,7 @@ impl Delimiter {
 }
 
 /// A consumer of a length and that many bytes; the length is not part of the value.
-#[pyclass(module = "wiretask.consumers", extends = StreamConsumer, subclass, frozen)]
+#[pyclass(module = "wiretask.consumers", extends = StreamConsumer, subclass, frozen, immutable_type)]
 #[derive(Default)]
 pub struct LengthPrefixed;
 
@@ -311,7 +315,7 @@ impl LengthPrefixed {
 }
 
 /// Makes native consumers that are all alike; the value of `configured()`, callable as `parser_class(adj)`.
-#[pyclass(module = "wiretask.consumers", frozen, eq, hash)]
+#[pyclass(module = "wiretask.consumers", frozen, eq, hash, immutable_type)]
 #[derive(PartialEq, Eq, Hash)]
 pub struct ConsumerFactory {
     spec: ConsumerSpec,
@@ -383,9 +387,11 @@ impl FromPyObject<'_, '_> for Length {
 fn whole_number(name: &str, value: &Bound<'_, PyAny>) -> PyResult<u64> {
     value.extract().map_err(|error: PyErr| {
         if error.is_instance_of::<PyOverflowError>(value.py()) {
-            PyValueError::new_err(format!("{name} must be between 0 and 2**64 - 1, not {value}"))
-        } else {
-            error
+            return PyValueError::new_err(format!("{name} must be between 0 and 2**64 - 1, not {value}"));
+        }
+        match value.get_type().name() {
+            Ok(kind) => PyTypeError::new_err(format!("{name} must be an int, not {kind}")),
+            Err(failure) => failure,
         }
     })
 }
@@ -484,7 +490,10 @@ fn arguments(spec: &ConsumerSpec) -> String {
         ConsumerSpec::Fixed { length_bytes } => format!("n={length_bytes}"),
         ConsumerSpec::Line { max_bytes } => format!("max_bytes={max_bytes}"),
         ConsumerSpec::Delimiter { needle, max_bytes } => {
-            format!("delimiter=b'{}', max_bytes={max_bytes}", needle.as_bytes().escape_ascii())
+            let bytes = needle.as_bytes();
+            let shown = &bytes[..bytes.len().min(SHOWN_DELIMITER_BYTES)];
+            let cut = if shown.len() < bytes.len() { "..." } else { "" };
+            format!("delimiter=b'{}'{cut}, max_bytes={max_bytes}", shown.escape_ascii())
         }
         ConsumerSpec::LengthPrefixed { format, max_bytes } => {
             let (size, order) = match format {

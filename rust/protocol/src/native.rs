@@ -141,17 +141,22 @@ pub enum SpecError {
     LimitTooSmall {
         /// What an empty message takes.
         min_bytes: u64,
+        /// What was given.
+        max_bytes: u64,
     },
 }
 
 impl fmt::Display for SpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::FixedOfZero => f.write_str("n must be at least 1"),
+            Self::FixedOfZero => f.write_str("n must be at least 1, not 0"),
             Self::DelimiterEmpty => f.write_str("delimiter must not be empty"),
             Self::DelimiterTooLong => write!(f, "delimiter must be at most {MAX_DELIMITER_BYTES} bytes"),
-            Self::LimitTooSmall { min_bytes } => {
-                write!(f, "max_bytes must be at least {min_bytes}, which an empty message takes")
+            Self::LimitTooSmall { min_bytes, max_bytes } => {
+                write!(
+                    f,
+                    "max_bytes must be at least {min_bytes}, which an empty message takes, not {max_bytes}"
+                )
             }
         }
     }
@@ -254,7 +259,7 @@ impl ConsumerSpec {
 
 fn at_least(min_bytes: u64, max_bytes: u64) -> Result<(), SpecError> {
     if max_bytes < min_bytes {
-        return Err(SpecError::LimitTooSmall { min_bytes });
+        return Err(SpecError::LimitTooSmall { min_bytes, max_bytes });
     }
     Ok(())
 }
@@ -267,12 +272,18 @@ mod tests {
     #[test]
     fn limits_without_room_for_an_empty_message_are_refused() {
         assert_eq!(ConsumerSpec::fixed(0), Err(SpecError::FixedOfZero));
-        assert_eq!(ConsumerSpec::line(0), Err(SpecError::LimitTooSmall { min_bytes: 1 }));
+        assert_eq!(ConsumerSpec::line(0), Err(SpecError::LimitTooSmall { min_bytes: 1, max_bytes: 0 }));
         assert_eq!(ConsumerSpec::delimiter(b"", 10), Err(SpecError::DelimiterEmpty));
         assert_eq!(ConsumerSpec::delimiter(&[0; 1025], 2000), Err(SpecError::DelimiterTooLong));
-        assert_eq!(ConsumerSpec::delimiter(b"ab", 1), Err(SpecError::LimitTooSmall { min_bytes: 2 }));
+        assert_eq!(
+            ConsumerSpec::delimiter(b"ab", 1),
+            Err(SpecError::LimitTooSmall { min_bytes: 2, max_bytes: 1 })
+        );
         let format = LengthFormat::U32(ByteOrder::Big);
-        assert_eq!(ConsumerSpec::length_prefixed(format, 3), Err(SpecError::LimitTooSmall { min_bytes: 4 }));
+        assert_eq!(
+            ConsumerSpec::length_prefixed(format, 3),
+            Err(SpecError::LimitTooSmall { min_bytes: 4, max_bytes: 3 })
+        );
     }
 
     #[test]
