@@ -5,6 +5,7 @@
 
 mod channel_driver;
 pub mod connection;
+pub mod open_descriptors;
 pub mod poll_loop;
 pub mod server;
 pub mod server_core;
