@@ -6,7 +6,7 @@
 //! used up; then the descriptor is queued for the next turn, so no peer starves the others. It must
 //! not know what a worker or a task is.
 
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
