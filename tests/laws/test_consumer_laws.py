@@ -1,7 +1,7 @@
 """The laws of a stream consumer, through the Python face, for every consumer and one written in Python.
 
 A row of KINDS is a factory, an encoder and a limit; the suite knows nothing else of a consumer than the
-interface. The laws are those of the protocol crate (`consumer.rs`), where linear work and memory are measured.
+interface. The laws are those of the protocol crate (`consumer.rs`); work and memory are measured there.
 """
 
 from __future__ import annotations
