@@ -200,8 +200,8 @@ def flushall(session: Session, *options: bytes) -> Reply:
 
 def _add(session: Session, key: bytes, amount: int) -> int:
     store = session.store
-    value = read_integer(store.get(key) or b"0") if key in store else 0
-    total = value + amount
+    current = store.get(key)
+    total = amount + (0 if current is None else read_integer(current))
     if not -(2**63) <= total < 2**63:
         raise CommandError("ERR increment or decrement would overflow")
     store.set(key, b"%d" % total, keep_deadline=True)
