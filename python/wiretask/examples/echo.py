@@ -1,7 +1,7 @@
 """`python -m wiretask.examples.echo`: sends every line back. The least that a server needs.
 
-Strategy: `Line` cuts the input into lines, in Rust, without the interpreter; each line that is not blank becomes
-an `EchoTask`, which a worker thread runs. A task may take its time: other connections do not wait for it.
+Strategy: `Line` cuts the input into lines, in Rust, without the interpreter; each line that is not blank
+becomes an `EchoTask`, which a worker thread runs. A task may take its time: other connections do not wait.
 """
 
 import sys

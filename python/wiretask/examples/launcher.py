@@ -54,6 +54,8 @@ def launch(make_server: MakesServer, *, name: str, description: str, default_por
     except OSError as error:
         print(f"{parser.prog}: {_explain(error, options.host, options.port)}", file=sys.stderr)
         return 2
+    except ValueError as error:
+        parser.error(f"argument --host: {error}")
     # From here on a signal asks for the end, also in the moment before `run` listens to signals itself.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)

@@ -139,6 +139,55 @@ class RedisRequest:
         return consumed
 
 
+def split_inline(line: bytes) -> list[bytes] | None:
+    """Return the words of an inline command, or None if its quotes do not balance.
+
+    In double quotes `\\n`, `\\r`, `\\t`, `\\b`, `\\a` and `\\xHH` mean what they do in C, and a backslash
+    takes the meaning from any other byte; in single quotes only `\\'` is special. A closing quote must end
+    the word.
+    Source: sdssplitargs of Redis.
+    """
+    if b'"' not in line and b"'" not in line:
+        return line.split()
+    words = []
+    position = 0
+    line = line.rstrip()
+    while position < len(line):
+        match = _WORD.match(line, position)
+        if match is None:
+            return None
+        bare, double_quoted, single_quoted = match.groups(default=b"")
+        words.append(bare + _ESCAPE.sub(_unescape, double_quoted) + single_quoted.replace(b"\\'", b"'"))
+        position = match.end()
+    return words
+
+
+def maybe_integer(text: bytes) -> int | None:
+    """Return the signed 64-bit integer written in `text`, or None: no blanks, no plus, no leading zeros."""
+    if _INTEGER.fullmatch(text) is None:
+        return None
+    value = int(text)
+    return value if -(2**63) <= value < 2**63 else None
+
+
+def encode_reply(reply: Reply) -> bytes:
+    """Return `reply` as RESP2: None becomes the null bulk, bytes a bulk string, a sequence an array."""
+    if reply is None:
+        return b"$-1\r\n"
+    if isinstance(reply, SimpleString):
+        return b"+%b\r\n" % reply
+    if isinstance(reply, bytes):
+        return b"$%d\r\n%b\r\n" % (len(reply), reply)
+    if isinstance(reply, int):
+        return b":%d\r\n" % reply
+    return b"*%d\r\n%b" % (len(reply), b"".join(map(encode_reply, reply)))
+
+
+def encode_error(message: str) -> bytes:
+    """Return an error reply. `message` begins with a code such as `ERR`; a peer's bytes are Latin-1 in it."""
+    return b"-%b\r\n" % message.encode("latin-1", "replace").translate(_LINE_ENDS_TO_BLANKS)
+
+
 class _Assembly:
     """A request that is taken line by line and body by body, within the limits of its class.
 
@@ -260,55 +309,6 @@ class _Assembly:
         self.arguments = []
         self.protocol_error = "Protocol error: " + what
         self.completed = True
-
-
-def split_inline(line: bytes) -> list[bytes] | None:
-    """Return the words of an inline command, or None if its quotes do not balance.
-
-    In double quotes `\\n`, `\\r`, `\\t`, `\\b`, `\\a` and `\\xHH` mean what they do in C, and a backslash
-    takes the meaning from any other byte; in single quotes only `\\'` is special. A closing quote must end
-    the word.
-    Source: sdssplitargs of Redis.
-    """
-    if b'"' not in line and b"'" not in line:
-        return line.split()
-    words = []
-    position = 0
-    line = line.rstrip()
-    while position < len(line):
-        match = _WORD.match(line, position)
-        if match is None:
-            return None
-        bare, double_quoted, single_quoted = match.groups(default=b"")
-        words.append(bare + _ESCAPE.sub(_unescape, double_quoted) + single_quoted.replace(b"\\'", b"'"))
-        position = match.end()
-    return words
-
-
-def maybe_integer(text: bytes) -> int | None:
-    """Return the signed 64-bit integer written in `text`, or None: no blanks, no plus, no leading zeros."""
-    if _INTEGER.fullmatch(text) is None:
-        return None
-    value = int(text)
-    return value if -(2**63) <= value < 2**63 else None
-
-
-def encode_reply(reply: Reply) -> bytes:
-    """Return `reply` as RESP2: None becomes the null bulk, bytes a bulk string, a sequence an array."""
-    if reply is None:
-        return b"$-1\r\n"
-    if isinstance(reply, SimpleString):
-        return b"+%b\r\n" % reply
-    if isinstance(reply, bytes):
-        return b"$%d\r\n%b\r\n" % (len(reply), reply)
-    if isinstance(reply, int):
-        return b":%d\r\n" % reply
-    return b"*%d\r\n%b" % (len(reply), b"".join(map(encode_reply, reply)))
-
-
-def encode_error(message: str) -> bytes:
-    """Return an error reply. `message` begins with a code such as `ERR`; a peer's bytes are Latin-1 in it."""
-    return b"-%b\r\n" % message.encode("latin-1", "replace").translate(_LINE_ENDS_TO_BLANKS)
 
 
 def _maybe_length(line: bytes) -> int | None:
