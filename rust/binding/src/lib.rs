@@ -1,4 +1,8 @@
 //! The extension module `wiretask._native`.
+mod gil;
+mod housekeeper;
+mod tasks;
+
 use pyo3::prelude::*;
 
 /// What `wiretask` keeps in Rust; import the public names from `wiretask`.
@@ -6,8 +10,16 @@ use pyo3::prelude::*;
 mod _native {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::gil::{begin_exit, claim_exit_hook, finish_exit, is_exiting, reset_after_fork};
+    #[pymodule_export]
+    use crate::housekeeper::{Mailroom, post_log};
+    #[pymodule_export]
+    use crate::tasks::{Orphans, QueueWatch, TaskQueue, Worker};
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::housekeeper::make_mailbox();
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }
