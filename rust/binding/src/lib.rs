@@ -1,15 +1,21 @@
 //! The extension module `wiretask._native`.
-mod gil;
-mod housekeeper;
-mod tasks;
-
 use pyo3::prelude::*;
+
+pub mod consumers;
+pub mod errors;
+pub mod gil;
+pub mod housekeeper;
+pub mod tasks;
 
 /// What `wiretask` keeps in Rust; import the public names from `wiretask`.
 #[pymodule(gil_used = true)]
 mod _native {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::consumers::{ConsumerFactory, Delimiter, FixedStream, LengthPrefixed, Line, StreamConsumer};
+    #[pymodule_export]
+    use crate::errors::protocol_error_examples;
     #[pymodule_export]
     use crate::gil::{begin_exit, claim_exit_hook, finish_exit, is_exiting, reset_after_fork};
     #[pymodule_export]
