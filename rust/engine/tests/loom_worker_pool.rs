@@ -189,12 +189,8 @@ fn item_pushed_while_a_worker_retires_reaches_the_one_that_stays() {
         pool.set_target(2);
         let stays = serve_one(&pool, &outcomes);
         let retires = start(&pool, &outcomes);
-        let shrinker = {
-            let pool = StdArc::clone(&pool);
-            thread::spawn(move || pool.set_target(1))
-        };
         pool.push(0).unwrap();
-        shrinker.join().unwrap();
+        pool.set_target(1);
         retires.join().unwrap();
         if outcomes.count(0) == 1 {
             pool.close(PoolState::Closed);
