@@ -95,7 +95,11 @@ impl<H: Host> Server<H> {
     /// little later, when the host could not accept.
     pub fn listen_again(&self, listener_index: usize, at_once: bool) {
         if let Some(acceptor) = self.loops.first() {
-            acceptor.post(if at_once { Message::ListenAgain(Some(listener_index)) } else { Message::ListenLater });
+            acceptor.post(if at_once {
+                Message::ListenAgain(Some(listener_index))
+            } else {
+                Message::ListenLater
+            });
         }
     }
 
