@@ -4,3 +4,15 @@
 #![no_std]
 #![forbid(unsafe_code)]
 extern crate alloc;
+
+pub mod channel;
+pub mod consumer;
+pub mod delimiter;
+pub mod error;
+pub mod fixed;
+pub mod length_prefix;
+pub mod limits;
+pub mod line;
+pub mod native;
+pub mod search;
+mod unfinished;

@@ -1,0 +1,551 @@
+//! `ChannelDriver`: one loop thread of a server, where sockets and channels meet.
+//!
+//! It accepts, reads, feeds the channel's state and does what the state asks for: hand the channel
+//! to a worker, send, close. Everything that is posted by other threads ends in `attend`, which asks
+//! the state again. Reading, writing and accepting go on until the kernel has no more or a budget is
+//! used up; then the descriptor is queued for the next turn, so no peer starves the others. It must
+//! not know what a worker or a task is.
+
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use mio::Interest;
+use wiretask_protocol::channel::{Action, CloseReason, Timeout};
+
+use crate::connection::{Connection, fd_of};
+use crate::poll_loop::{LoopHandle, PollLoop, Readiness};
+use crate::server_core::{Host, LogLevel, Message, ServerCore};
+use crate::socket::{AcceptFault, Listener};
+use crate::timer::TimerQueue;
+use crate::token::{Token, TokenSlab};
+
+const READ_BUFFER_BYTES: usize = 64 * 1024;
+/// Accepts in one turn before the connections get theirs.
+const ACCEPT_BUDGET: usize = 64;
+/// Reads of one connection in one turn before the others get theirs.
+const READ_BUDGET: usize = 4;
+/// How long answers wait behind a slow request of the same connection.
+const FLUSH_DELAY_MS: u64 = 1;
+/// How long accepting pauses when the descriptor table is full.
+const ACCEPT_PAUSE_MS: u64 = 200;
+
+enum Entry<H: Host> {
+    Listener(usize),
+    Connection(Arc<Connection<H>>),
+}
+
+struct Listening {
+    listener: Arc<Listener>,
+    token: Token,
+}
+
+/// One loop thread. Made on any thread, then run on its own.
+pub(crate) struct ChannelDriver<H: Host> {
+    core: Arc<ServerCore<H>>,
+    poll: PollLoop<Message<H>>,
+    /// All loops of the server, this one too; the first one accepts.
+    peers: Vec<Arc<LoopHandle<Message<H>>>>,
+    next_peer: usize,
+    listeners: Vec<Option<Listening>>,
+    entries: TokenSlab<Entry<H>>,
+    timers: TimerQueue,
+    shortest_timeout_ms: Option<u64>,
+    read_buffer: Vec<u8>,
+    again: Vec<(Token, Readiness)>,
+    flush_soon: Vec<Token>,
+    flush_at_ms: u64,
+    accept_at_ms: Option<u64>,
+    is_draining: bool,
+    is_stopped: bool,
+}
+
+impl<H: Host> ChannelDriver<H> {
+    pub(crate) fn new(core: Arc<ServerCore<H>>) -> io::Result<Self> {
+        let shortest_timeout_ms = core.config.shortest_timeout_ms();
+        let granularity_ms = shortest_timeout_ms.map_or(1000, |shortest| (shortest / 16).clamp(1, 1000));
+        Ok(Self {
+            core,
+            poll: PollLoop::new()?,
+            peers: Vec::new(),
+            next_peer: 0,
+            listeners: Vec::new(),
+            entries: TokenSlab::new(),
+            timers: TimerQueue::new(granularity_ms),
+            shortest_timeout_ms,
+            read_buffer: vec![0; READ_BUFFER_BYTES],
+            again: Vec::new(),
+            flush_soon: Vec::new(),
+            flush_at_ms: 0,
+            accept_at_ms: None,
+            is_draining: false,
+            is_stopped: false,
+        })
+    }
+
+    pub(crate) fn handle(&self) -> Arc<LoopHandle<Message<H>>> {
+        self.poll.handle()
+    }
+
+    pub(crate) fn set_peers(&mut self, peers: Vec<Arc<LoopHandle<Message<H>>>>) {
+        self.peers = peers;
+    }
+
+    /// Accepts from these from the first turn on.
+    pub(crate) fn listen(&mut self, listeners: Vec<Arc<Listener>>) -> io::Result<()> {
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let full = || io::Error::other("too many sockets");
+            let token = self.entries.insert(Entry::Listener(index)).ok_or_else(full)?;
+            self.poll.register(listener.as_fd(), token, Interest::READABLE)?;
+            self.listeners.push(Some(Listening { listener, token }));
+        }
+        Ok(())
+    }
+
+    /// Turns until `Message::Stop`. Then every connection is closed.
+    pub(crate) fn run(mut self) {
+        let mut ready = Vec::new();
+        while !self.is_stopped {
+            if let Err(error) = self.poll.wait(self.next_wait(), &mut ready) {
+                self.core.host.log(LogLevel::Error, format!("the loop cannot poll and stops: {error}"));
+                break;
+            }
+            self.turn(&mut ready);
+        }
+        self.close_listeners();
+        for token in self.entries.tokens() {
+            self.guarded(token, |driver| driver.abort(token, CloseReason::Aborted));
+        }
+        while let Some(message) = self.poll.take_message() {
+            if let Message::Adopt(connection) = message {
+                self.refuse(&connection);
+            }
+        }
+        self.core.host.wake_workers();
+    }
+
+    fn turn(&mut self, ready: &mut Vec<(Token, Readiness)>) {
+        ready.append(&mut self.again);
+        for &(token, readiness) in ready.iter() {
+            self.guarded(token, |driver| driver.handle_ready(token, readiness));
+        }
+        while let Some(message) = self.poll.take_message() {
+            self.handle_message(message);
+        }
+        self.flush_held();
+        self.handle_timers();
+        self.core.host.wake_workers();
+    }
+
+    /// Runs one step; a bug in it costs the one connection and not the loop.
+    fn guarded(&mut self, token: Token, step: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| step(self))).is_err() {
+            self.core.host.log(LogLevel::Error, "a bug: a connection's event panicked; it is closed".into());
+            let close = AssertUnwindSafe(|| self.abort(token, CloseReason::Aborted));
+            if catch_unwind(close).is_err() {
+                drop(self.entries.remove(token));
+            }
+        }
+    }
+
+    fn next_wait(&self) -> Option<Duration> {
+        if !self.again.is_empty() {
+            return Some(Duration::ZERO);
+        }
+        let flush = (!self.flush_soon.is_empty()).then_some(self.flush_at_ms);
+        let next = [flush, self.accept_at_ms, self.timers.next_ms()].into_iter().flatten().min()?;
+        Some(Duration::from_millis(next.saturating_sub(self.core.now_ms())))
+    }
+
+    fn handle_message(&mut self, message: Message<H>) {
+        match message {
+            Message::Adopt(connection) => self.adopt(connection),
+            Message::Attend(token) => self.guarded(token, |driver| driver.attend(token)),
+            Message::FlushSoon(token) => self.flush_later(token),
+            Message::ListenAgain(index) => self.listen_again(index),
+            Message::Drain => self.drain(),
+            Message::Stop => self.is_stopped = true,
+        }
+    }
+
+    fn connection(&self, token: Token) -> Option<Arc<Connection<H>>> {
+        match self.entries.get(token)? {
+            Entry::Connection(connection) => Some(Arc::clone(connection)),
+            Entry::Listener(_) => None,
+        }
+    }
+
+    fn handle_ready(&mut self, token: Token, readiness: Readiness) {
+        let connection = match self.entries.get(token) {
+            None => return,
+            Some(&Entry::Listener(index)) => return self.accept(index),
+            Some(Entry::Connection(connection)) => Arc::clone(connection),
+        };
+        if readiness.is_writable {
+            connection.lock().state.handle_writable();
+        }
+        if readiness.is_read_closed || readiness.is_error {
+            connection.note_peer_gone();
+        }
+        if readiness.is_readable || readiness.is_read_closed || readiness.is_error {
+            self.read(&connection, token, readiness);
+        }
+        self.attend_to(&connection, token);
+    }
+
+    // ---- accepting ------------------------------------------------------------------------------
+
+    fn accept(&mut self, index: usize) {
+        let Some(Some(listening)) = self.listeners.get(index) else { return };
+        if self.core.config.accepts_by_host {
+            return self.core.host.accept_ready(index);
+        }
+        let listener = Arc::clone(&listening.listener);
+        for _ in 0..ACCEPT_BUDGET {
+            if self.core.stats.connections.load(Ordering::Acquire) >= self.core.config.connection_limit {
+                self.core.is_accepting_held.store(true, Ordering::SeqCst);
+                // A connection may have closed just before the hold was written down.
+                if self.core.stats.connections.load(Ordering::SeqCst) >= self.core.config.connection_limit {
+                    return;
+                }
+            }
+            match listener.accept() {
+                Ok((socket, peer)) => {
+                    self.core.stats.connections.fetch_add(1, Ordering::AcqRel);
+                    self.core.stats.accepted.fetch_add(1, Ordering::Relaxed);
+                    self.next_peer = (self.next_peer + 1) % self.peers.len().max(1);
+                    let own = self.poll.handle();
+                    let home = self.peers.get(self.next_peer).map_or(own, Arc::clone);
+                    let is_own = Arc::ptr_eq(&home, &self.poll.handle());
+                    let connection = Arc::new(Connection::new(Arc::clone(&self.core), home, socket, peer));
+                    if is_own {
+                        self.adopt(connection);
+                    } else if let Some(home) = self.peers.get(self.next_peer) {
+                        home.post(Message::Adopt(connection));
+                    }
+                }
+                Err(error) => match AcceptFault::of(&error) {
+                    AcceptFault::WouldBlock => return,
+                    AcceptFault::Connection => {
+                        self.core.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
+                    }
+                    AcceptFault::Exhausted => return self.pause_accepting(&error),
+                    AcceptFault::Listener => return self.lose_listener(index, &error),
+                },
+            }
+        }
+        if let Some(Some(listening)) = self.listeners.get(index) {
+            self.again.push((listening.token, ONLY_READABLE));
+        }
+    }
+
+    fn pause_accepting(&mut self, error: &io::Error) {
+        self.core.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
+        if self.accept_at_ms.is_none() {
+            let text = format!("cannot accept connections, trying again in {ACCEPT_PAUSE_MS} ms: {error}");
+            self.core.host.log(LogLevel::Error, text);
+        }
+        self.accept_at_ms = Some(self.core.now_ms() + ACCEPT_PAUSE_MS);
+    }
+
+    fn lose_listener(&mut self, index: usize, error: &io::Error) {
+        if let Some(listening) = self.listeners.get_mut(index).and_then(Option::take) {
+            drop(self.entries.remove(listening.token));
+            drop(self.poll.deregister(listening.listener.as_fd()));
+            self.core.host.log(LogLevel::Error, format!("a listener is lost: {error}"));
+        }
+    }
+
+    fn listen_again(&mut self, index: Option<usize>) {
+        let count = self.listeners.len();
+        for index in index.map_or(0..count, |index| index..index + 1) {
+            if self.core.config.accepts_by_host {
+                // Re-registering reports a listener again on which connections still wait.
+                if let Some(Some(listening)) = self.listeners.get(index) {
+                    let fd = listening.listener.as_fd();
+                    drop(self.poll.reregister(fd, listening.token, Interest::READABLE));
+                }
+            } else {
+                self.accept(index);
+            }
+        }
+    }
+
+    fn adopt(&mut self, connection: Arc<Connection<H>>) {
+        let socket = connection.socket();
+        let token = self.entries.insert(Entry::Connection(Arc::clone(&connection)));
+        let (Some(socket), Some(token)) = (socket, token) else { return self.refuse(&connection) };
+        connection.set_token(token);
+        let interest = match connection.is_unix() {
+            // A Unix socket reports writability after every read of its peer: only on demand.
+            true => Interest::READABLE,
+            false => Interest::READABLE | Interest::WRITABLE,
+        };
+        if let Err(error) = self.poll.register(fd_of(&socket), token, interest) {
+            drop(self.entries.remove(token));
+            self.core.host.log(LogLevel::Error, format!("cannot watch a connection: {error}"));
+            return self.refuse(&connection);
+        }
+        drop(socket);
+        if let Some(shortest) = self.shortest_timeout_ms
+            && self.entries.arm_timer(token.index())
+        {
+            self.timers.schedule(self.core.now_ms() + shortest, token.index());
+        }
+        if self.is_draining {
+            connection.lock().state.drain();
+        }
+        self.attend_to(&connection, token);
+    }
+
+    /// Closes a connection that never came into the loop.
+    fn refuse(&self, connection: &Connection<H>) {
+        let mut inner = connection.lock();
+        inner.state.abort(CloseReason::Aborted);
+        drop(inner.take_socket());
+        drop(inner);
+        connection.release_writers_now();
+        self.count_closed();
+    }
+
+    fn count_closed(&self) {
+        let core = &self.core;
+        if core.stats.connections.fetch_sub(1, Ordering::SeqCst) == 1 {
+            drop(core.ended.0.lock());
+            core.ended.1.notify_all();
+        }
+        if core.is_accepting_held.load(Ordering::SeqCst)
+            && core.is_accepting_held.swap(false, Ordering::SeqCst)
+            && let Some(acceptor) = self.peers.first()
+        {
+            acceptor.post(Message::ListenAgain(None));
+        }
+    }
+
+    // ---- reading --------------------------------------------------------------------------------
+
+    fn read(&mut self, connection: &Arc<Connection<H>>, token: Token, readiness: Readiness) {
+        let core = Arc::clone(&self.core);
+        let limits = &core.config.limits;
+        let make = || core.config.parser.new_consumer();
+        for _ in 0..READ_BUDGET {
+            let socket = {
+                let mut inner = connection.lock();
+                if !inner.state.wants_input(limits) {
+                    inner.state.pause_reading();
+                    if readiness.is_error {
+                        inner.state.abort(CloseReason::ConnectionLost);
+                    }
+                    return;
+                }
+                let Some(socket) = inner.socket.clone() else { return };
+                socket
+            };
+            let outcome = (&*socket).read(&mut self.read_buffer);
+            drop(socket);
+            match outcome {
+                Ok(0) => {
+                    connection.note_peer_gone();
+                    return connection.lock().state.handle_end_of_input();
+                }
+                Ok(n) => {
+                    core.stats.bytes_received.fetch_add(n as u64, Ordering::Relaxed);
+                    let data = self.read_buffer.get(..n).unwrap_or(&[]);
+                    connection.lock().state.handle_bytes(data, make, limits, core.now_ms());
+                    // A short read has emptied the socket; an end of input behind it shows by itself.
+                    if n < READ_BUFFER_BYTES && !connection.is_peer_gone() {
+                        return;
+                    }
+                }
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => return,
+                    io::ErrorKind::Interrupted => {}
+                    _ => {
+                        connection.note_peer_gone();
+                        return connection.lock().state.abort(CloseReason::ConnectionLost);
+                    }
+                },
+            }
+        }
+        self.again.push((token, readiness));
+    }
+
+    // ---- doing what the state asks for ----------------------------------------------------------
+
+    fn attend(&mut self, token: Token) {
+        if let Some(connection) = self.connection(token) {
+            self.attend_to(&connection, token);
+        }
+    }
+
+    fn attend_to(&mut self, connection: &Arc<Connection<H>>, token: Token) {
+        let core = Arc::clone(&self.core);
+        loop {
+            let (action, waits_behind) = {
+                let mut inner = connection.lock();
+                (inner.state.poll_action(&core.config.limits), inner.state.watch_answers())
+            };
+            if waits_behind {
+                self.flush_later(token);
+            }
+            match action {
+                None => break,
+                Some(Action::StartTask) => self.submit(connection),
+                Some(Action::Send) => self.send(connection, token),
+                Some(Action::ResumeReading) => self.read(connection, token, ONLY_READABLE),
+                Some(Action::Close(reason)) => self.close(connection, token, reason),
+            }
+        }
+        if connection.is_unix() && connection.lock().state.is_blocked() {
+            self.watch_for_writing(connection, token);
+        }
+    }
+
+    fn submit(&self, connection: &Arc<Connection<H>>) {
+        self.core.stats.dispatched.fetch_add(1, Ordering::Relaxed);
+        if let Err(refused) = self.core.host.submit(Arc::clone(connection)) {
+            self.core.stats.refused.fetch_add(1, Ordering::Relaxed);
+            refused.cancel_work();
+        }
+    }
+
+    fn send(&mut self, connection: &Connection<H>, token: Token) {
+        connection.send_now();
+        let inner = connection.lock();
+        if inner.state.unsent_bytes() > 0 && !inner.state.is_blocked() && !inner.state.is_closed() {
+            drop(inner);
+            self.again.push((token, ONLY_WRITABLE));
+        }
+    }
+
+    fn watch_for_writing(&self, connection: &Connection<H>, token: Token) {
+        if let Some(socket) = connection.socket() {
+            let interest = Interest::READABLE | Interest::WRITABLE;
+            if let Err(error) = self.poll.reregister(fd_of(&socket), token, interest) {
+                self.core.host.log(LogLevel::Error, format!("cannot watch a connection: {error}"));
+            }
+        }
+    }
+
+    fn abort(&mut self, token: Token, reason: CloseReason) {
+        if let Some(connection) = self.connection(token) {
+            connection.lock().state.abort(reason);
+            self.attend_to(&connection, token);
+        }
+    }
+
+    fn close(&mut self, connection: &Arc<Connection<H>>, token: Token, reason: CloseReason) {
+        let mut inner = connection.lock();
+        let socket = inner.take_socket();
+        let keeps_channel = self.core.config.mode.report_close && inner.has_channel();
+        drop(inner);
+        if let Some(socket) = socket {
+            // Closing takes the descriptor out of the poll; a last sender may still hold it.
+            drop(self.poll.deregister(fd_of(&socket)));
+        }
+        drop(self.entries.remove(token));
+        connection.release_writers_now();
+        if !keeps_channel && let Some(channel) = connection.detach_channel() {
+            self.core.host.release(channel);
+        }
+        self.count_reason(connection, reason);
+        self.count_closed();
+    }
+
+    fn count_reason(&self, connection: &Connection<H>, reason: CloseReason) {
+        let stats = &self.core.stats;
+        let (counter, level) = match reason {
+            CloseReason::ProtocolError | CloseReason::Truncated => (&stats.protocol_errors, LogLevel::Debug),
+            CloseReason::IdleTimeout => (&stats.timeouts, LogLevel::Debug),
+            CloseReason::RequestTimeout | CloseReason::WriteTimeout => (&stats.timeouts, LogLevel::Info),
+            CloseReason::ConnectionLost => (&stats.connections_lost, LogLevel::Debug),
+            CloseReason::Finished | CloseReason::EndOfInput | CloseReason::Aborted => return,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        if self.core.config.log_socket_errors {
+            self.core.host.log(level, format!("connection from {} closed: {reason:?}", connection.peer()));
+        }
+    }
+
+    // ---- time -----------------------------------------------------------------------------------
+
+    fn flush_later(&mut self, token: Token) {
+        if self.flush_soon.is_empty() {
+            // The clock counts whole milliseconds: one more is never too early.
+            self.flush_at_ms = self.core.now_ms() + FLUSH_DELAY_MS + 1;
+        }
+        self.flush_soon.push(token);
+    }
+
+    fn flush_held(&mut self) {
+        if self.flush_soon.is_empty() || self.core.now_ms() < self.flush_at_ms {
+            return;
+        }
+        for token in std::mem::take(&mut self.flush_soon) {
+            if let Some(connection) = self.connection(token) {
+                connection.lock().state.want_flush();
+                self.guarded(token, |driver| driver.attend_to(&connection, token));
+            }
+        }
+    }
+
+    fn handle_timers(&mut self) {
+        let now_ms = self.core.now_ms();
+        if self.accept_at_ms.is_some_and(|at| at <= now_ms) {
+            self.accept_at_ms = None;
+            self.listen_again(None);
+        }
+        while let Some(index) = self.timers.pop_expired(now_ms) {
+            if let Some(token) = self.entries.handle_timer(index) {
+                self.guarded(token, |driver| driver.handle_deadline(token, now_ms));
+            }
+        }
+    }
+
+    fn handle_deadline(&mut self, token: Token, now_ms: u64) {
+        let (Some(connection), Some(shortest)) = (self.connection(token), self.shortest_timeout_ms) else {
+            return;
+        };
+        let timeout = connection.lock().state.poll_timeout(&self.core.config.limits, now_ms);
+        let next = match timeout {
+            Timeout::Expired(reason) => {
+                connection.lock().state.abort(reason);
+                return self.attend_to(&connection, token);
+            }
+            Timeout::At(at) => at.min(now_ms + shortest),
+            Timeout::None => now_ms + shortest,
+        };
+        if self.entries.arm_timer(token.index()) {
+            self.timers.schedule(next, token.index());
+        }
+    }
+
+    // ---- ending ---------------------------------------------------------------------------------
+
+    fn drain(&mut self) {
+        self.is_draining = true;
+        self.close_listeners();
+        for token in self.entries.tokens() {
+            if let Some(connection) = self.connection(token) {
+                connection.lock().state.drain();
+                self.guarded(token, |driver| driver.attend_to(&connection, token));
+            }
+        }
+    }
+
+    fn close_listeners(&mut self) {
+        self.accept_at_ms = None;
+        for listening in std::mem::take(&mut self.listeners).into_iter().flatten() {
+            drop(self.entries.remove(listening.token));
+            drop(self.poll.deregister(listening.listener.as_fd()));
+        }
+    }
+}
+
+const ONLY_READABLE: Readiness =
+    Readiness { is_readable: true, is_writable: false, is_read_closed: false, is_error: false };
+const ONLY_WRITABLE: Readiness =
+    Readiness { is_readable: false, is_writable: true, is_read_closed: false, is_error: false };

@@ -1,0 +1,466 @@
+//! `Connection`: one peer, as the loop and the workers share it.
+//!
+//! The state (`ChannelState`) sits behind one small mutex. Its sections are short: no system call is
+//! made and no host is called under it, so neither side ever waits long for the other. What takes
+//! long is a *role* written in the state: one worker runs the channel, one thread sends; only the
+//! loop reads and closes. A thread that lets a role go and sees that the loop has to act posts
+//! `Message::Attend`. It must not know what runs a task: that is the `Host`.
+
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::Thread;
+use std::time::{Duration, Instant};
+
+use socket2::Socket;
+use wiretask_protocol::channel::{ChannelState, CloseReason, Outgoing, Work};
+use wiretask_protocol::native::NativeConsumer;
+
+use crate::poll_loop::LoopHandle;
+use crate::server_core::{Host, Message, ServerCore};
+use crate::socket::PeerAddress;
+use crate::token::Token;
+
+/// One send call's worth of patience: a sender gives its role back after so many bytes.
+const SEND_BUDGET_BYTES: usize = 1 << 20;
+/// How late a thread that waits for its peer notices that the process is about to exit.
+const STOP_CHECK: Duration = Duration::from_millis(250);
+const NO_TOKEN: u64 = u64::MAX;
+
+/// What became of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wrote {
+    /// It waits; the worker that runs the channel sends it.
+    Buffered,
+    /// It waits, and the caller should call `send_now`.
+    ShouldSend,
+    /// It waits, much waits with it, and the caller should call `send_now`, then `wait_for_room`.
+    ShouldWait,
+    /// Nothing was taken: the connection is closed, or closing.
+    Closed,
+}
+
+/// What `start_work` found.
+#[derive(Debug)]
+pub enum Next {
+    /// Something to do.
+    Work(Work<NativeConsumer>),
+    /// Nothing more: call `finish_work`, which sends, detached from whatever should not wait.
+    Finish,
+}
+
+pub(crate) struct Inner<H: Host> {
+    pub(crate) state: ChannelState<NativeConsumer>,
+    pub(crate) socket: Option<Arc<Socket>>,
+    channel: Option<H::Channel>,
+    writers: Vec<Writer>,
+}
+
+/// A thread that waits for output to leave.
+struct Writer {
+    thread: Thread,
+    waits_for_empty: bool,
+}
+
+/// One peer. Every method may be called from any thread unless it says otherwise.
+pub struct Connection<H: Host> {
+    core: Arc<ServerCore<H>>,
+    home: Arc<LoopHandle<Message<H>>>,
+    peer: PeerAddress,
+    token: AtomicU64,
+    is_peer_gone: AtomicBool,
+    inner: Mutex<Inner<H>>,
+}
+
+thread_local! {
+    /// The address of the connection whose channel this thread runs; 0: none.
+    static RUNNING: Cell<usize> = const { Cell::new(0) };
+}
+
+impl<H: Host> Connection<H> {
+    pub(crate) fn new(
+        core: Arc<ServerCore<H>>,
+        home: Arc<LoopHandle<Message<H>>>,
+        socket: Socket,
+        peer: PeerAddress,
+    ) -> Self {
+        let state = ChannelState::new(core.config.mode, core.now_ms());
+        let inner = Inner { state, socket: Some(Arc::new(socket)), channel: None, writers: Vec::new() };
+        let token = AtomicU64::new(NO_TOKEN);
+        Self { core, home, peer, token, is_peer_gone: AtomicBool::new(false), inner: Mutex::new(inner) }
+    }
+
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Inner<H>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The server's shared part.
+    #[must_use]
+    pub fn core(&self) -> &Arc<ServerCore<H>> {
+        &self.core
+    }
+
+    pub(crate) fn home(&self) -> &LoopHandle<Message<H>> {
+        &self.home
+    }
+
+    /// Where the peer is.
+    #[must_use]
+    pub const fn peer(&self) -> &PeerAddress {
+        &self.peer
+    }
+
+    /// The socket, unless it has been closed. Keep it no longer than a call: it closes with its last owner.
+    #[must_use]
+    pub fn socket(&self) -> Option<Arc<Socket>> {
+        self.lock().socket.clone()
+    }
+
+    /// Whether the peer has ended its input or the connection is lost.
+    #[must_use]
+    pub fn is_peer_gone(&self) -> bool {
+        self.is_peer_gone.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn note_peer_gone(&self) {
+        self.is_peer_gone.store(true, Ordering::Release);
+    }
+
+    /// Whether the connection is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.lock().state.is_closed()
+    }
+
+    pub(crate) fn set_token(&self, token: Token) {
+        self.token.store(token.0, Ordering::Release);
+    }
+
+    /// Calls the loop's attention to this connection. Before the loop has adopted it there is
+    /// nothing to attend to: adopting looks at everything.
+    fn attend(&self) {
+        let token = self.token.load(Ordering::Acquire);
+        if token != NO_TOKEN {
+            self.home.post(Message::Attend(Token(token)));
+        }
+    }
+
+    // ---- the host's channel ---------------------------------------------------------------------
+
+    /// Lets `look` see the host's channel. It is called under the lock and must not call back.
+    pub fn with_channel<R>(&self, look: impl FnOnce(Option<&H::Channel>) -> R) -> R {
+        look(self.lock().channel.as_ref())
+    }
+
+    /// Puts the host's channel in its place; given back if the connection is gone for good or has one.
+    ///
+    /// # Errors
+    /// The channel that was not taken.
+    pub fn attach_channel(&self, channel: H::Channel) -> Result<(), H::Channel> {
+        let mut inner = self.lock();
+        if inner.channel.is_some() || (inner.state.is_closed() && !self.core.config.mode.report_close) {
+            return Err(channel);
+        }
+        inner.channel = Some(channel);
+        Ok(())
+    }
+
+    /// Takes the host's channel out, once nothing will be asked of it any more.
+    pub fn detach_channel(&self) -> Option<H::Channel> {
+        self.lock().channel.take()
+    }
+
+    // ---- the worker that runs the channel -------------------------------------------------------
+
+    /// The next thing to do for the worker that was handed this connection. Never blocks.
+    pub fn start_work(&self) -> Next {
+        let core = &self.core;
+        let make = || core.config.parser.new_consumer();
+        match self.lock().state.next_work(make, &core.config.limits, core.now_ms()) {
+            Some(work) => {
+                RUNNING.set(self.address());
+                Next::Work(work)
+            }
+            None => Next::Finish,
+        }
+    }
+
+    /// Sends what waits and lets the channel go; work that came meanwhile is returned instead.
+    ///
+    /// # Blocking
+    /// One or a few non-blocking system calls.
+    pub fn finish_work(&self) -> Option<Work<NativeConsumer>> {
+        let core = &self.core;
+        loop {
+            self.send_now();
+            let mut inner = self.lock();
+            let make = || core.config.parser.new_consumer();
+            if let Some(work) = inner.state.next_work(make, &core.config.limits, core.now_ms()) {
+                drop(inner);
+                RUNNING.set(self.address());
+                return Some(work);
+            }
+            if inner.state.handle_task_finished(core.now_ms()) {
+                let needs_owner = inner.state.needs_owner(&core.config.limits);
+                drop(inner);
+                RUNNING.set(0);
+                if needs_owner {
+                    self.attend();
+                }
+                return None;
+            }
+        }
+    }
+
+    /// No worker will run the channel after all: the connection closes and the channel is let go.
+    pub fn cancel_work(&self) {
+        let mut inner = self.lock();
+        inner.state.cancel_task();
+        let channel = inner.channel.take();
+        drop(inner);
+        if let Some(channel) = channel {
+            self.core.host.release(channel);
+        }
+        self.release_writers_now();
+        self.attend();
+    }
+
+    /// The worker's own parser is, or is not, in the middle of a request.
+    pub fn set_request_begun(&self, has_begun: bool) {
+        self.lock().state.set_request_begun(has_begun, self.core.now_ms());
+    }
+
+    /// Tasks of the channel were queued by another thread than the one that runs it.
+    ///
+    /// Returns whether they will get their turn: false once the connection is closed.
+    pub fn tasks_queued(&self) -> bool {
+        let mut inner = self.lock();
+        let is_taken = inner.state.handle_tasks_queued();
+        let is_running = inner.state.is_running();
+        drop(inner);
+        if is_taken && !is_running {
+            self.attend();
+        }
+        is_taken
+    }
+
+    fn address(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
+    /// Whether the calling thread runs this connection's channel.
+    #[must_use]
+    pub fn is_run_by_caller(&self) -> bool {
+        RUNNING.get() == self.address()
+    }
+
+    // ---- output ---------------------------------------------------------------------------------
+
+    /// Takes bytes for the peer. Never blocks; the answer says what to do next.
+    pub fn write(&self, data: &[u8]) -> Wrote {
+        let limits = &self.core.config.limits;
+        let mut inner = self.lock();
+        if !inner.state.handle_task_output(data, self.core.now_ms()) {
+            return Wrote::Closed;
+        }
+        let unsent = inner.state.unsent_bytes();
+        if inner.state.is_above_high_watermark(limits) {
+            Wrote::ShouldWait
+        } else if unsent > 0 && (unsent >= self.core.config.send_bytes || !self.is_run_by_caller()) {
+            Wrote::ShouldSend
+        } else {
+            Wrote::Buffered
+        }
+    }
+
+    /// Sends what waits, as far as the socket takes it and nobody else is sending.
+    ///
+    /// # Blocking
+    /// One or a few non-blocking system calls.
+    pub fn send_now(&self) {
+        let mut inner = self.lock();
+        while let Some(mut outgoing) = inner.state.begin_send() {
+            let socket = inner.socket.clone();
+            drop(inner);
+            let (sent, outcome) = match &socket {
+                Some(socket) => send_some(socket, &mut outgoing),
+                None => (0, Err(io::ErrorKind::NotConnected.into())),
+            };
+            drop(socket);
+            self.core.stats.bytes_sent.fetch_add(sent as u64, Ordering::Relaxed);
+            inner = self.lock();
+            let is_blocked = matches!(outcome, Ok(Sent::Blocked));
+            inner.state.handle_sent(outgoing, sent, is_blocked, self.core.now_ms());
+            if outcome.is_err() {
+                self.note_peer_gone();
+                inner.state.abort(CloseReason::ConnectionLost);
+            }
+            self.release_writers(&mut inner);
+            // A Unix socket is watched for writing only on demand, and a closing one is the loop's.
+            if is_blocked && (self.is_unix() || inner.state.is_closing()) {
+                drop(inner);
+                return self.attend();
+            }
+        }
+        let needs_owner = inner.state.is_closing() && inner.state.needs_owner(&self.core.config.limits);
+        drop(inner);
+        if needs_owner {
+            self.attend();
+        }
+    }
+
+    pub(crate) const fn is_unix(&self) -> bool {
+        matches!(self.peer, PeerAddress::Unix(_))
+    }
+
+    fn release_writers(&self, inner: &mut Inner<H>) {
+        if inner.writers.is_empty() {
+            return;
+        }
+        let has_room = inner.state.is_below_low_watermark(&self.core.config.limits);
+        let is_empty = inner.state.unsent_bytes() == 0;
+        inner.writers.retain(|writer| {
+            let goes_on = if writer.waits_for_empty { is_empty } else { has_room };
+            if goes_on {
+                writer.thread.unpark();
+            }
+            !goes_on
+        });
+        inner.writers.shrink_to_fit();
+    }
+
+    /// Lets writers that wait look again: output was sent, or the connection closed.
+    pub(crate) fn release_writers_now(&self) {
+        self.release_writers(&mut self.lock());
+    }
+
+    /// Waits until little output waits (`waits_for_empty`: none); false: the connection closed, the
+    /// deadline passed or `should_stop` says so.
+    ///
+    /// # Blocking
+    /// Until the peer takes the output; the write time-out of the server ends it at the latest.
+    pub fn wait_for_room(
+        &self,
+        waits_for_empty: bool,
+        deadline: Option<Instant>,
+        should_stop: impl Fn() -> bool,
+    ) -> bool {
+        loop {
+            self.send_now();
+            let mut inner = self.lock();
+            if inner.state.is_closed() {
+                return false;
+            }
+            let is_done = if waits_for_empty {
+                inner.state.unsent_bytes() == 0
+            } else {
+                inner.state.is_below_low_watermark(&self.core.config.limits)
+            };
+            if is_done {
+                return true;
+            }
+            let now = Instant::now();
+            if should_stop() || deadline.is_some_and(|deadline| now >= deadline) {
+                return false;
+            }
+            let thread = std::thread::current();
+            let own_id = thread.id();
+            if !inner.writers.iter().any(|writer| writer.thread.id() == own_id) {
+                inner.writers.push(Writer { thread, waits_for_empty });
+            }
+            drop(inner);
+            let pause = deadline.map_or(STOP_CHECK, |deadline| (deadline - now).min(STOP_CHECK));
+            std::thread::park_timeout(pause);
+        }
+    }
+
+    /// Asks the loop to send what waits in about a millisecond if the worker has not by then.
+    pub fn flush_soon(&self) {
+        let token = self.token.load(Ordering::Acquire);
+        if token != NO_TOKEN && self.lock().state.watch_answers_of_worker() {
+            self.home.post(Message::FlushSoon(Token(token)));
+        }
+    }
+
+    // ---- closing --------------------------------------------------------------------------------
+
+    /// Starts no further request, and closes when the output is out.
+    pub fn close_when_done(&self) {
+        let mut inner = self.lock();
+        inner.state.close_when_done();
+        let is_running = inner.state.is_running() && self.is_run_by_caller();
+        drop(inner);
+        // The worker that runs the channel sends when it is done; anybody else has to ask.
+        if !is_running {
+            self.send_now();
+            self.attend();
+        }
+    }
+
+    /// Closes at once; output that has not been sent is dropped.
+    pub fn abort(&self, reason: CloseReason) {
+        self.lock().state.abort(reason);
+        self.release_writers_now();
+        self.attend();
+    }
+}
+
+impl<H: Host> Drop for Connection<H> {
+    fn drop(&mut self) {
+        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(channel) = inner.channel.take() {
+            self.core.host.release(channel);
+        }
+    }
+}
+
+impl<H: Host> std::fmt::Debug for Connection<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
+
+impl<H: Host> Inner<H> {
+    pub(crate) fn take_socket(&mut self) -> Option<Arc<Socket>> {
+        self.socket.take()
+    }
+
+    pub(crate) fn has_channel(&self) -> bool {
+        self.channel.is_some()
+    }
+}
+
+/// The descriptor of a socket, as the loop registers it.
+pub(crate) fn fd_of(socket: &Socket) -> BorrowedFd<'_> {
+    socket.as_fd()
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Sent {
+    All,
+    Blocked,
+}
+
+fn send_some(socket: &Socket, outgoing: &mut Outgoing) -> (usize, io::Result<Sent>) {
+    let mut sent = 0;
+    while !outgoing.unsent().is_empty() {
+        match socket.send_with_flags(outgoing.unsent(), libc::MSG_NOSIGNAL) {
+            Ok(0) => return (sent, Err(io::ErrorKind::WriteZero.into())),
+            Ok(n) => {
+                outgoing.advance(n);
+                sent += n;
+                if sent >= SEND_BUDGET_BYTES {
+                    return (sent, Ok(Sent::All));
+                }
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => return (sent, Ok(Sent::Blocked)),
+                io::ErrorKind::Interrupted => {}
+                _ => return (sent, Err(error)),
+            },
+        }
+    }
+    (sent, Ok(Sent::All))
+}

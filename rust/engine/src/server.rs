@@ -1,0 +1,196 @@
+//! `Server`: the loop threads of one server, started and stopped from outside.
+//!
+//! Loop threads block every signal, so that the program's main thread gets them. The listening
+//! sockets come from outside. Stopping has three steps, which the caller paces: `drain` (accept no
+//! more, end what is idle), `wait_drained`, `stop` (close what is left, end the threads).
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::channel_driver::ChannelDriver;
+use crate::connection::Connection;
+use crate::poll_loop::LoopHandle;
+use crate::server_core::{Host, Message, ServerConfig, ServerCore};
+use crate::socket::Listener;
+
+/// A running server. Dropping it stops the loops without waiting for them.
+pub struct Server<H: Host> {
+    core: Arc<ServerCore<H>>,
+    listeners: Mutex<Vec<Arc<Listener>>>,
+    loops: Vec<Arc<LoopHandle<Message<H>>>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl<H: Host> Server<H> {
+    /// Starts the loop threads; from now on connections are accepted from `listeners`.
+    ///
+    /// # Errors
+    /// A listener is no listening stream socket, or the system has no descriptors or threads left;
+    /// nothing runs then, and the listeners are closed.
+    pub fn start(config: ServerConfig, listeners: Vec<OwnedFd>, host: H) -> io::Result<Self> {
+        let listeners: Vec<_> =
+            listeners.into_iter().map(|fd| Listener::new(fd).map(Arc::new)).collect::<io::Result<_>>()?;
+        let core = Arc::new(ServerCore::new(host, config));
+        let mut drivers: Vec<_> = (0..core.config.io_threads.max(1))
+            .map(|_| ChannelDriver::new(Arc::clone(&core)))
+            .collect::<io::Result<_>>()?;
+        let loops: Vec<_> = drivers.iter().map(ChannelDriver::handle).collect();
+        drivers.iter_mut().for_each(|driver| driver.set_peers(loops.clone()));
+        if let Some(acceptor) = drivers.first_mut() {
+            acceptor.listen(listeners.clone())?;
+        }
+        let held = if core.config.accepts_by_host { listeners } else { Vec::new() };
+        let server = Self { core, listeners: Mutex::new(held), loops, threads: Mutex::new(Vec::new()) };
+        for (index, driver) in drivers.into_iter().enumerate() {
+            // On an error `server` is dropped, which stops the loops that were started.
+            let thread = spawn_without_signals(&format!("{}-io-{index}", server.core.config.name), driver)?;
+            server.lock_threads().push(thread);
+        }
+        Ok(server)
+    }
+
+    fn lock_threads(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the parts of the server share: the host, the configuration, the counters.
+    #[must_use]
+    pub fn core(&self) -> &Arc<ServerCore<H>> {
+        &self.core
+    }
+
+    /// A connection from a listener that the host accepts from; `None`: none waits.
+    ///
+    /// The loop does not know it until `adopt`; dropped before, it closes.
+    ///
+    /// # Errors
+    /// What accept(2) says; `NotFound`: there is no such listener any more.
+    pub fn accept(&self, listener_index: usize) -> io::Result<Option<Arc<Connection<H>>>> {
+        let listener = {
+            let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
+            listeners.get(listener_index).cloned().ok_or(io::ErrorKind::NotFound)?
+        };
+        let stats = &self.core.stats;
+        match listener.accept() {
+            Ok((socket, peer)) => {
+                let accepted = stats.accepted.fetch_add(1, Ordering::Relaxed);
+                let index = usize::try_from(accepted).unwrap_or(0) % self.loops.len().max(1);
+                let home = self.loops.get(index).ok_or(io::ErrorKind::NotFound)?;
+                let core = Arc::clone(&self.core);
+                Ok(Some(Arc::new(Connection::new(core, Arc::clone(home), socket, peer))))
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => {
+                stats.accept_errors.fetch_add(1, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets the host's listeners be reported again, if connections wait on them.
+    pub fn listen_again(&self, listener_index: usize) {
+        if let Some(acceptor) = self.loops.first() {
+            acceptor.post(Message::ListenAgain(Some(listener_index)));
+        }
+    }
+
+    /// Hands a connection that the host accepted to its loop.
+    pub fn adopt(connection: &Arc<Connection<H>>) {
+        connection.core().stats.connections.fetch_add(1, Ordering::AcqRel);
+        connection.home().post(Message::Adopt(Arc::clone(connection)));
+    }
+
+    /// Closes the listeners; what was read is still answered, idle connections close.
+    pub fn drain(&self) {
+        self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.loops.iter().for_each(|handle| handle.post(Message::Drain));
+    }
+
+    /// Whether every connection has ended before the deadline.
+    ///
+    /// # Blocking
+    /// Until then.
+    #[must_use]
+    pub fn wait_drained(&self, deadline: Instant) -> bool {
+        let (lock, ended) = &self.core.ended;
+        let mut guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        while self.core.stats.connections.load(Ordering::SeqCst) > 0 {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            guard = ended.wait_timeout(guard, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// Closes every connection and ends the loop threads. May be called again.
+    ///
+    /// Returns whether they have ended within `patience`; a loop never waits for anything but its
+    /// poll, so they do.
+    ///
+    /// # Blocking
+    /// At most `patience`. Not to be called on a loop thread.
+    pub fn stop(&self, patience: Duration) -> bool {
+        self.loops.iter().for_each(|handle| handle.post(Message::Stop));
+        let deadline = Instant::now() + patience;
+        let mut threads = self.lock_threads();
+        while threads.iter().any(|thread| !thread.is_finished()) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(Duration::from_micros(200));
+        }
+        threads.drain(..).for_each(|thread| drop(thread.join()));
+        true
+    }
+
+    /// Lets everything go as it is, threads that do not exist included: for the child of a fork,
+    /// which shares the poll with its parent and must not touch it.
+    pub fn abandon(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl<H: Host> Drop for Server<H> {
+    fn drop(&mut self) {
+        self.loops.iter().for_each(|handle| handle.post(Message::Stop));
+    }
+}
+
+fn spawn_without_signals<H: Host>(name: &str, driver: ChannelDriver<H>) -> io::Result<JoinHandle<()>> {
+    let mask = SignalMask::block_all();
+    let thread = thread::Builder::new().name(name.into()).spawn(move || driver.run());
+    drop(mask);
+    thread
+}
+
+/// All signals blocked in this thread, and so in those it starts; restored when dropped.
+struct SignalMask(libc::sigset_t);
+
+impl SignalMask {
+    fn block_all() -> Self {
+        // SAFETY: both sets are owned locals, filled by sigfillset and pthread_sigmask before they
+        // are read; neither call fails for valid pointers and SIG_SETMASK.
+        unsafe {
+            let mut all = std::mem::zeroed();
+            let mut before = std::mem::zeroed();
+            libc::sigfillset(&raw mut all);
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
+            Self(before)
+        }
+    }
+}
+
+impl Drop for SignalMask {
+    fn drop(&mut self) {
+        // SAFETY: the set was filled by `block_all`; the old one is not asked for.
+        unsafe {
+            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut());
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! `ServerCore`: what the loops, the connections and the embedding share of one server.
+//!
+//! The embedding (Python, or a test) is the `Host`: it queues connections for its workers and keeps
+//! a channel object a connection. Nothing here knows what a worker is.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Instant;
+
+use wiretask_protocol::channel::{ChannelLimits, ChannelMode};
+use wiretask_protocol::native::ConsumerSpec;
+
+use crate::connection::Connection;
+use crate::token::Token;
+
+/// How urgent a log event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Per connection.
+    Debug,
+    /// Life cycle.
+    Info,
+    /// Degraded.
+    Warning,
+    /// The operator must act.
+    Error,
+}
+
+/// What embeds a server: it runs the channels. Called on loop threads and on any other; it must
+/// neither block nor wait for an interpreter.
+pub trait Host: Send + Sync + Sized + 'static {
+    /// What the host keeps for each connection.
+    type Channel: Send;
+
+    /// Queues a connection, for a worker that calls `start_work`; workers are woken by `wake_workers`.
+    ///
+    /// # Errors
+    /// The connection, if it cannot be queued; it is then closed.
+    fn submit(&self, connection: Arc<Connection<Self>>) -> Result<(), Arc<Connection<Self>>>;
+
+    /// Wakes workers for what was submitted since the last call.
+    fn wake_workers(&self);
+
+    /// Lets a channel go; it will never be asked for anything again.
+    fn release(&self, channel: Self::Channel);
+
+    /// Connections wait at a listener that the host accepts from itself (`accepts_by_host`).
+    fn accept_ready(&self, listener_index: usize);
+
+    /// Notes an event for the log.
+    fn log(&self, level: LogLevel, message: String);
+}
+
+/// What one server is set to.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// Shown in thread names.
+    pub name: String,
+    /// The parser that runs on the loop; never fed when `mode.raw` is set.
+    pub parser: ConsumerSpec,
+    /// Which events workers want.
+    pub mode: ChannelMode,
+    /// The limits of every channel.
+    pub limits: ChannelLimits,
+    /// A write is sent by the writer once so much output waits, in bytes.
+    pub send_bytes: usize,
+    /// Connections held at once (at least 1).
+    pub connection_limit: usize,
+    /// Loop threads (at least 1).
+    pub io_threads: usize,
+    /// The host accepts connections itself, told by `Host::accept_ready`.
+    pub accepts_by_host: bool,
+    /// Whether errors of connections are logged.
+    pub log_socket_errors: bool,
+}
+
+impl ServerConfig {
+    /// The shortest time limit: no connection goes longer without being looked at.
+    pub(crate) fn shortest_timeout_ms(&self) -> Option<u64> {
+        let limits = &self.limits;
+        [limits.idle_timeout_ms, limits.request_timeout_ms, limits.write_timeout_ms]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+/// Counters of one server; they only rise, but for `connections`.
+#[derive(Debug, Default)]
+pub struct ServerStats {
+    /// Connections held now.
+    pub connections: AtomicUsize,
+    /// Connections accepted.
+    pub accepted: AtomicU64,
+    /// Errors of accept, time-outs of descriptors included.
+    pub accept_errors: AtomicU64,
+    /// Bytes read.
+    pub bytes_received: AtomicU64,
+    /// Bytes sent.
+    pub bytes_sent: AtomicU64,
+    /// Channels handed to workers.
+    pub dispatched: AtomicU64,
+    /// Connections closed because they could not be queued.
+    pub refused: AtomicU64,
+    /// Connections closed for what their peer sent.
+    pub protocol_errors: AtomicU64,
+    /// Connections closed by a time limit.
+    pub timeouts: AtomicU64,
+    /// Connections reset or otherwise lost.
+    pub connections_lost: AtomicU64,
+}
+
+/// What other threads tell a loop.
+pub enum Message<H: Host> {
+    /// Take this connection in.
+    Adopt(Arc<Connection<H>>),
+    /// Something about this connection wants the loop.
+    Attend(Token),
+    /// Send what this connection holds in about a millisecond, if its worker has not by then.
+    FlushSoon(Token),
+    /// Accept again: there is room, or the host is done with the listener of this index.
+    ListenAgain(Option<usize>),
+    /// Close the listeners, let connections end.
+    Drain,
+    /// Close everything and end the thread.
+    Stop,
+}
+
+/// What the parts of one server share.
+pub struct ServerCore<H: Host> {
+    /// What embeds the server.
+    pub host: H,
+    /// What it is set to.
+    pub config: ServerConfig,
+    /// Its counters.
+    pub stats: ServerStats,
+    pub(crate) is_accepting_held: AtomicBool,
+    pub(crate) ended: (Mutex<()>, Condvar),
+    epoch: Instant,
+}
+
+impl<H: Host> ServerCore<H> {
+    pub(crate) fn new(host: H, config: ServerConfig) -> Self {
+        Self {
+            host,
+            config,
+            stats: ServerStats::default(),
+            is_accepting_held: AtomicBool::new(false),
+            ended: (Mutex::new(()), Condvar::new()),
+            epoch: Instant::now(),
+        }
+    }
+
+    /// Milliseconds since the server was made, on a steady clock.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}

@@ -1,0 +1,117 @@
+//! `Listener` and the addresses of peers: stream sockets over IPv4, IPv6 and Unix paths.
+//!
+//! Sockets come bound and listening from outside (Python makes them); this room only accepts. Knows
+//! no loop. Accepted sockets are non-blocking and close-on-exec from the first system call on.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use mio::net::{TcpListener, UnixListener};
+use socket2::{Domain, Socket};
+
+/// Where a peer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PeerAddress {
+    /// IPv4 or IPv6.
+    Inet(SocketAddr),
+    /// A Unix socket; its path, empty for an unnamed one.
+    Unix(Box<[u8]>),
+}
+
+impl fmt::Display for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inet(address) => write!(f, "{address}"),
+            Self::Unix(path) if path.is_empty() => f.write_str("unix:"),
+            Self::Unix(path) => write!(f, "unix:{}", path.escape_ascii()),
+        }
+    }
+}
+
+/// A bound, listening socket.
+#[derive(Debug)]
+pub enum Listener {
+    /// IPv4 or IPv6.
+    Tcp(TcpListener),
+    /// A Unix path.
+    Unix(UnixListener),
+}
+
+/// What to do after an error of `accept`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptFault {
+    /// No connection waits.
+    WouldBlock,
+    /// This one connection failed; the next may be accepted at once.
+    Connection,
+    /// The process or the system has no descriptor or memory left; wait a little.
+    Exhausted,
+    /// The listener itself is broken.
+    Listener,
+}
+
+impl Listener {
+    /// Takes over a listening socket; it becomes non-blocking.
+    ///
+    /// # Errors
+    /// It is no socket, or neither IPv4, IPv6 nor Unix (`InvalidInput`).
+    pub fn new(fd: OwnedFd) -> io::Result<Self> {
+        let socket = Socket::from(fd);
+        socket.set_nonblocking(true)?;
+        let domain = socket.local_addr()?.domain();
+        if domain == Domain::IPV4 || domain == Domain::IPV6 {
+            Ok(Self::Tcp(TcpListener::from_std(socket.into())))
+        } else if domain == Domain::UNIX {
+            Ok(Self::Unix(UnixListener::from_std(OwnedFd::from(socket).into())))
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "a listener is an IPv4, IPv6 or Unix socket"))
+        }
+    }
+
+    /// A new connection and where it comes from. Never blocks.
+    ///
+    /// # Errors
+    /// See `AcceptFault::of`.
+    pub fn accept(&self) -> io::Result<(Socket, PeerAddress)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, address) = listener.accept()?;
+                Ok((Socket::from(std::net::TcpStream::from(stream)), PeerAddress::Inet(address)))
+            }
+            Self::Unix(listener) => {
+                let (stream, address) = listener.accept()?;
+                let path = address.as_pathname().map_or(&[][..], |path| path.as_os_str().as_bytes());
+                let stream = std::os::unix::net::UnixStream::from(stream);
+                Ok((Socket::from(stream), PeerAddress::Unix(path.into())))
+            }
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener) => listener.as_fd(),
+        }
+    }
+}
+
+impl AcceptFault {
+    /// What an error of `accept` means (accept(2): errors already pending on the new connection
+    /// are reported by it too).
+    #[must_use]
+    pub fn of(error: &io::Error) -> Self {
+        match error.raw_os_error() {
+            Some(libc::EAGAIN) => Self::WouldBlock,
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => Self::Exhausted,
+            Some(libc::EBADF | libc::EINVAL | libc::ENOTSOCK | libc::EOPNOTSUPP | libc::EFAULT) => {
+                Self::Listener
+            }
+            _ => Self::Connection,
+        }
+    }
+}

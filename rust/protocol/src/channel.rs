@@ -1,0 +1,711 @@
+//! `ChannelState`: what happens on one connection, apart from sockets, threads, clocks and Python.
+//!
+//! Bytes come in by `handle_bytes`, requests go out by `next_work` to the one worker that runs the
+//! channel, answers come back by `handle_task_output` and leave by `begin_send`/`handle_sent`.
+//! `poll_action` says what the driver has to do next. It owns the order of answers (one worker at a
+//! time, requests first in first out), look-ahead, back-pressure, end of input and closing.
+//!
+//! Laws (tested in `tests/channel_laws.rs`): requests come out in the order they came in, each once;
+//! no request starts after `Close`; what is held stays within the
+//! limits; bytes leave in the order they were written. It must not know what a socket is: time comes
+//! in as milliseconds of any steady clock.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::consumer::StreamConsumer;
+use crate::error::{ErrorClass, ProtocolError};
+
+/// The limits of one channel; shared by all channels of a server.
+#[derive(Clone, Debug)]
+pub struct ChannelLimits {
+    /// Completed requests that may wait for the worker (at least 1).
+    pub max_ready_requests: usize,
+    /// Bytes that may wait unparsed before reading pauses (at least 1); one read more may come on top.
+    pub max_waiting_bytes: usize,
+    /// The largest piece `Work::Bytes` hands out (at least 1).
+    pub max_piece_bytes: usize,
+    /// Unsent output above which nothing more is read and writers wait (at least 1).
+    pub high_watermark_bytes: usize,
+    /// Unsent output at which waiting writers and reading go on; below the high watermark.
+    pub low_watermark_bytes: usize,
+    /// A connection with nothing to do is closed after this many milliseconds; `None`: never.
+    pub idle_timeout_ms: Option<u64>,
+    /// A request that has begun must be complete after this many milliseconds; `None`: no limit.
+    pub request_timeout_ms: Option<u64>,
+    /// Output must make progress within this many milliseconds; `None`: no limit.
+    pub write_timeout_ms: Option<u64>,
+}
+
+/// How the input of a channel is cut up, and which events its worker wants beside requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChannelMode {
+    /// Input is handed to the worker as raw bytes (a parser or `received` written in Python).
+    pub raw: bool,
+    /// The worker is started when the connection opens, before any input (`Work::Opened`).
+    pub report_open: bool,
+    /// The worker is told, once, that the connection is gone (`Work::Closed`).
+    pub report_close: bool,
+}
+
+/// Why a connection was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The application asked for it and its output was sent.
+    Finished,
+    /// The peer ended its input, all was answered and sent.
+    EndOfInput,
+    /// The peer ended its input in the middle of a request.
+    Truncated,
+    /// The peer sent what the parser refuses.
+    ProtocolError,
+    /// Reset, hang-up or another error of the connection.
+    ConnectionLost,
+    /// Nothing happened for the idle time-out.
+    IdleTimeout,
+    /// A request was begun and not completed in time.
+    RequestTimeout,
+    /// The peer did not take output in time.
+    WriteTimeout,
+    /// The server stopped, could not queue the request, or the application closed at once.
+    Aborted,
+}
+
+/// What the worker that runs the channel is handed next.
+#[derive(Debug)]
+pub enum Work<C> {
+    /// The connection was opened (only with `report_open`).
+    Opened,
+    /// A completed request.
+    Request(C),
+    /// Bytes of the stream, in order (only with `raw`).
+    Bytes(Vec<u8>),
+    /// The peer will send no more (only with `raw`), once.
+    EndOfInput,
+    /// Somebody queued tasks of the channel by `handle_tasks_queued`.
+    Tasks,
+    /// The connection is gone (only with `report_close`), once, and the last of all.
+    Closed,
+}
+
+/// What the driver has to do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Hand the channel to a worker. It counts as running from now on.
+    StartTask,
+    /// Call `begin_send` and send.
+    Send,
+    /// Read from the socket again: reading had been paused.
+    ResumeReading,
+    /// Close the socket. Said once.
+    Close(CloseReason),
+}
+
+/// What a deadline says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    /// Nothing is being waited for that has a limit.
+    None,
+    /// The limit ends at this time in milliseconds.
+    At(u64),
+    /// The limit has passed; the channel is to be aborted with this reason.
+    Expired(CloseReason),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// No request is started any more; closes when the output is out.
+    Finishing,
+    Closed,
+}
+
+/// Completed requests. The first has its own place, so that one request at a time costs no heap.
+#[derive(Debug)]
+struct ReadyRequests<C> {
+    first: Option<C>,
+    rest: VecDeque<C>,
+}
+
+impl<C> ReadyRequests<C> {
+    const fn new() -> Self {
+        Self { first: None, rest: VecDeque::new() }
+    }
+
+    fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
+    fn push(&mut self, request: C) {
+        if self.first.is_none() { self.first = Some(request) } else { self.rest.push_back(request) }
+    }
+
+    fn pop(&mut self) -> Option<C> {
+        let request = self.first.take()?;
+        self.first = self.rest.pop_front();
+        if self.rest.is_empty() && self.rest.capacity() > 0 {
+            self.rest = VecDeque::new();
+        }
+        Some(request)
+    }
+}
+
+/// A buffer on its way to the socket: taken by `begin_send`, given back by `handle_sent`.
+#[derive(Debug, Default)]
+pub struct Outgoing {
+    bytes: Vec<u8>,
+    sent: usize,
+}
+
+impl Outgoing {
+    /// What is still to be sent.
+    #[must_use]
+    pub fn unsent(&self) -> &[u8] {
+        self.bytes.get(self.sent..).unwrap_or(&[])
+    }
+
+    /// Counts `n` more bytes as sent.
+    pub fn advance(&mut self, n: usize) {
+        self.sent = self.bytes.len().min(self.sent.saturating_add(n));
+    }
+}
+
+/// The state of one connection. See the module documentation.
+#[derive(Debug)]
+pub struct ChannelState<C> {
+    current: Option<C>,
+    ready: ReadyRequests<C>,
+    /// Read but not yet parsed (look-ahead is full), or raw bytes for the worker.
+    waiting: Vec<u8>,
+    /// The output at the head of the queue; empty while it is out with the sender.
+    head: Outgoing,
+    tail: Vec<u8>,
+    unsent_bytes: usize,
+    error: Option<ProtocolError>,
+    close_pending: Option<CloseReason>,
+    activity_ms: u64,
+    progress_ms: u64,
+    request_since_ms: u64,
+    phase: Phase,
+    mode: ChannelMode,
+    open_due: bool,
+    close_due: bool,
+    running: bool,
+    sending: bool,
+    blocked: bool,
+    became_writable: bool,
+    flush_wanted: bool,
+    is_flush_watched: bool,
+    input_ended: bool,
+    end_due: bool,
+    tasks_waiting: bool,
+    reading_paused: bool,
+    request_begun: bool,
+    is_input_held: bool,
+}
+
+impl<C: StreamConsumer> ChannelState<C> {
+    /// A channel whose connection was opened at `now_ms`.
+    #[must_use]
+    pub const fn new(mode: ChannelMode, now_ms: u64) -> Self {
+        Self {
+            current: None,
+            ready: ReadyRequests::new(),
+            waiting: Vec::new(),
+            head: Outgoing { bytes: Vec::new(), sent: 0 },
+            tail: Vec::new(),
+            unsent_bytes: 0,
+            error: None,
+            close_pending: None,
+            activity_ms: now_ms,
+            progress_ms: now_ms,
+            request_since_ms: now_ms,
+            phase: Phase::Open,
+            mode,
+            open_due: mode.report_open,
+            close_due: false,
+            running: false,
+            sending: false,
+            blocked: false,
+            became_writable: false,
+            flush_wanted: false,
+            is_flush_watched: false,
+            input_ended: false,
+            end_due: false,
+            tasks_waiting: false,
+            reading_paused: false,
+            request_begun: false,
+            is_input_held: false,
+        }
+    }
+
+    // ---- input ----------------------------------------------------------------------------------
+
+    /// Takes bytes read from the socket; `make` makes the consumer of the next request.
+    pub fn handle_bytes(&mut self, data: &[u8], make: impl Fn() -> C, limits: &ChannelLimits, now_ms: u64) {
+        if self.phase != Phase::Open || self.input_ended || data.is_empty() {
+            return;
+        }
+        if self.mode.raw {
+            self.activity_ms = now_ms;
+            self.waiting.extend_from_slice(data);
+            return;
+        }
+        if self.current.is_none() {
+            self.activity_ms = now_ms;
+        }
+        if self.waiting.is_empty() {
+            self.parse(data, make, limits, now_ms);
+        } else {
+            self.waiting.extend_from_slice(data);
+        }
+    }
+
+    fn parse(&mut self, data: &[u8], make: impl Fn() -> C, limits: &ChannelLimits, now_ms: u64) {
+        let mut rest = data;
+        while !rest.is_empty() {
+            if self.ready.len() >= limits.max_ready_requests {
+                self.waiting.extend_from_slice(rest);
+                return;
+            }
+            let consumer = self.current.get_or_insert_with(&make);
+            let taken = consumer.received(rest).min(rest.len());
+            rest = rest.get(taken..).unwrap_or(&[]);
+            if consumer.is_completed() {
+                let Some(request) = self.current.take() else { return };
+                self.activity_ms = now_ms;
+                if let Some(error) = request.error() {
+                    self.fail(*error);
+                    return;
+                }
+                if !request.is_empty() {
+                    self.ready.push(request);
+                }
+            } else if taken == 0 {
+                // A consumer that makes no progress breaks its law; going on would never end.
+                self.abort(CloseReason::ProtocolError);
+                return;
+            }
+        }
+    }
+
+    /// After a framing error nothing is parsed again; what came before it is still answered.
+    fn fail(&mut self, error: ProtocolError) {
+        self.error = Some(error);
+        self.input_ended = true;
+        self.waiting = Vec::new();
+    }
+
+    /// The peer will send no more. What has been read is still answered.
+    pub fn handle_end_of_input(&mut self) {
+        if self.phase != Phase::Open || self.input_ended {
+            return;
+        }
+        self.input_ended = true;
+        self.end_due = self.mode.raw;
+        if !self.mode.raw && self.waiting.is_empty() {
+            self.end_current();
+        }
+    }
+
+    fn end_current(&mut self) {
+        if let Some(mut consumer) = self.current.take()
+            && consumer.is_started()
+        {
+            consumer.end_of_input();
+            match consumer.error() {
+                Some(error) => self.error = Some(*error),
+                None if consumer.is_completed() && !consumer.is_empty() => self.ready.push(consumer),
+                None => {}
+            }
+        }
+    }
+
+    /// Whether the driver should read from the socket.
+    #[must_use]
+    pub fn wants_input(&self, limits: &ChannelLimits) -> bool {
+        self.phase == Phase::Open
+            && !self.input_ended
+            && !self.is_input_held
+            && self.unsent_bytes <= limits.high_watermark_bytes
+            && self.ready.len() < limits.max_ready_requests
+            && self.waiting.len() < if self.mode.raw { limits.max_waiting_bytes } else { 1 }
+    }
+
+    /// The application wants no input for now (or wants it again): it is left in the socket.
+    pub fn hold_input(&mut self, is_held: bool) {
+        self.is_input_held = is_held;
+        // Input may have come while it was held, and nobody read it.
+        self.reading_paused |= !is_held;
+    }
+
+    /// Whether the application wants no input for now.
+    #[must_use]
+    pub const fn is_input_held(&self) -> bool {
+        self.is_input_held
+    }
+
+    /// Notes that the driver did not read although there may be input: `ResumeReading` follows.
+    pub fn pause_reading(&mut self) {
+        self.reading_paused = true;
+    }
+
+    // ---- the worker -----------------------------------------------------------------------------
+
+    /// What the worker does next; `None`: nothing, so it sends and calls `handle_task_finished`.
+    pub fn next_work(
+        &mut self,
+        make: impl Fn() -> C,
+        limits: &ChannelLimits,
+        now_ms: u64,
+    ) -> Option<Work<C>> {
+        if core::mem::take(&mut self.tasks_waiting) {
+            return Some(Work::Tasks);
+        }
+        if self.phase == Phase::Closed {
+            // The close is reported when the socket is gone, not when it was decided.
+            let is_due = self.close_due && self.close_pending.is_none();
+            self.close_due &= !is_due;
+            return is_due.then_some(Work::Closed);
+        }
+        if core::mem::take(&mut self.open_due) {
+            return Some(Work::Opened);
+        }
+        if self.phase != Phase::Open {
+            return None;
+        }
+        if self.mode.raw {
+            return self.next_raw(limits);
+        }
+        let request = self.ready.pop()?;
+        if self.ready.len() == 0 && !self.waiting.is_empty() {
+            let held = core::mem::take(&mut self.waiting);
+            self.parse(&held, make, limits, now_ms);
+            if self.input_ended && self.waiting.is_empty() {
+                self.end_current();
+            }
+        }
+        Some(Work::Request(request))
+    }
+
+    fn next_raw(&mut self, limits: &ChannelLimits) -> Option<Work<C>> {
+        if self.waiting.is_empty() {
+            return core::mem::take(&mut self.end_due).then_some(Work::EndOfInput);
+        }
+        if self.waiting.len() <= limits.max_piece_bytes {
+            return Some(Work::Bytes(core::mem::take(&mut self.waiting)));
+        }
+        let rest = self.waiting.split_off(limits.max_piece_bytes);
+        Some(Work::Bytes(core::mem::replace(&mut self.waiting, rest)))
+    }
+
+    fn has_work(&self) -> bool {
+        if self.tasks_waiting {
+            return true;
+        }
+        match self.phase {
+            Phase::Closed => self.close_due && self.close_pending.is_none(),
+            Phase::Finishing => self.open_due,
+            Phase::Open => {
+                self.open_due
+                    || self.ready.first.is_some()
+                    || (self.mode.raw && (!self.waiting.is_empty() || self.end_due))
+            }
+        }
+    }
+
+    /// Tasks of the channel were queued from outside the worker that runs it.
+    ///
+    /// They get their turn even if the connection closes meanwhile: the worker then cancels them.
+    /// Returns false, and nothing will happen, once the connection is closed.
+    pub fn handle_tasks_queued(&mut self) -> bool {
+        self.tasks_waiting |= self.phase != Phase::Closed;
+        self.tasks_waiting
+    }
+
+    /// The worker has nothing left to do and lets the channel go.
+    ///
+    /// Returns false, and the channel stays with the worker, if work came meanwhile.
+    pub fn handle_task_finished(&mut self, now_ms: u64) -> bool {
+        if self.has_work() {
+            return false;
+        }
+        self.running = false;
+        self.flush_wanted = false;
+        self.activity_ms = now_ms;
+        true
+    }
+
+    /// No worker will run the channel: it could not be queued, or was cancelled. It closes.
+    pub fn cancel_task(&mut self) {
+        self.abort(CloseReason::Aborted);
+        self.running = false;
+        self.close_due = false;
+        self.tasks_waiting = false;
+    }
+
+    /// Tells whether a parser of the worker's (`raw`) is in the middle of a request, which then has
+    /// the request's time limit instead of the idle one.
+    pub fn set_request_begun(&mut self, has_begun: bool, now_ms: u64) {
+        if has_begun && !self.request_begun {
+            self.request_since_ms = now_ms;
+        }
+        self.request_begun = has_begun;
+    }
+
+    /// Whether a worker has the channel, or is to get it.
+    #[must_use]
+    pub const fn is_running(&self) -> bool {
+        self.running
+    }
+
+    /// The error of the stream, once its parser has refused it.
+    #[must_use]
+    pub const fn error(&self) -> Option<&ProtocolError> {
+        self.error.as_ref()
+    }
+
+    // ---- output ---------------------------------------------------------------------------------
+
+    /// Takes output of a task, or of anybody who writes to the peer.
+    ///
+    /// Returns false, and takes nothing, once the connection is closed or finishing.
+    pub fn handle_task_output(&mut self, data: &[u8], now_ms: u64) -> bool {
+        if self.phase != Phase::Open {
+            return false;
+        }
+        if self.unsent_bytes == 0 {
+            self.progress_ms = now_ms;
+        }
+        self.tail.extend_from_slice(data);
+        self.unsent_bytes += data.len();
+        true
+    }
+
+    /// Bytes written and not yet taken by the socket.
+    #[must_use]
+    pub const fn unsent_bytes(&self) -> usize {
+        self.unsent_bytes
+    }
+
+    /// Takes the output to be sent next, and with it the role of the sender; `None`: nothing to
+    /// send, another one is sending, or the socket takes nothing now.
+    pub fn begin_send(&mut self) -> Option<Outgoing> {
+        if self.sending || self.blocked || self.unsent_bytes == 0 || self.phase == Phase::Closed {
+            return None;
+        }
+        if self.head.unsent().is_empty() {
+            self.head = Outgoing { bytes: core::mem::take(&mut self.tail), sent: 0 };
+        }
+        self.sending = true;
+        self.became_writable = false;
+        Some(core::mem::take(&mut self.head))
+    }
+
+    /// Gives back what `begin_send` took. `is_blocked`: the socket takes no more now.
+    pub fn handle_sent(&mut self, outgoing: Outgoing, sent_bytes: usize, is_blocked: bool, now_ms: u64) {
+        self.sending = false;
+        if self.phase == Phase::Closed {
+            return;
+        }
+        self.unsent_bytes = self.unsent_bytes.saturating_sub(sent_bytes);
+        if sent_bytes > 0 {
+            self.progress_ms = now_ms;
+        }
+        if !outgoing.unsent().is_empty() {
+            self.head = outgoing;
+        }
+        // The socket may have become writable between the refusal and this call.
+        self.blocked = is_blocked && !core::mem::take(&mut self.became_writable);
+        if self.unsent_bytes == 0 {
+            self.flush_wanted = false;
+        }
+    }
+
+    /// The socket takes output again.
+    pub fn handle_writable(&mut self) {
+        if self.sending {
+            self.became_writable = true;
+        }
+        self.blocked = false;
+    }
+
+    /// Whether answers may come to wait behind a request that takes long, and nobody watches it yet.
+    ///
+    /// Says yes once; the driver then calls `want_flush` a little later.
+    pub fn watch_answers(&mut self) -> bool {
+        let is_due = self.running && !self.is_flush_watched && self.ready.first.is_some();
+        self.is_flush_watched |= is_due;
+        is_due
+    }
+
+    /// Like `watch_answers`, for a worker that knows of more requests than this state does.
+    pub fn watch_answers_of_worker(&mut self) -> bool {
+        self.running && !core::mem::replace(&mut self.is_flush_watched, true)
+    }
+
+    /// Output is to leave now although the channel's worker is still at work.
+    pub fn want_flush(&mut self) {
+        self.is_flush_watched = false;
+        self.flush_wanted = self.unsent_bytes > 0;
+    }
+
+    /// Whether the socket refused output and has not become writable since.
+    #[must_use]
+    pub const fn is_blocked(&self) -> bool {
+        self.blocked
+    }
+
+    /// Whether a writer has to wait before it writes more.
+    #[must_use]
+    pub const fn is_above_high_watermark(&self, limits: &ChannelLimits) -> bool {
+        self.unsent_bytes > limits.high_watermark_bytes
+    }
+
+    /// Whether writers that waited may go on.
+    #[must_use]
+    pub fn is_below_low_watermark(&self, limits: &ChannelLimits) -> bool {
+        self.unsent_bytes <= limits.low_watermark_bytes || self.phase == Phase::Closed
+    }
+
+    // ---- closing --------------------------------------------------------------------------------
+
+    /// No request is started any more; the connection closes when the output is out.
+    pub fn close_when_done(&mut self) {
+        if self.phase == Phase::Open {
+            self.phase = Phase::Finishing;
+            self.drop_input();
+        }
+    }
+
+    /// The server stops: what was read is still answered, then the connection closes.
+    pub fn drain(&mut self) {
+        if self.phase == Phase::Open && !self.input_ended {
+            self.input_ended = true;
+            if !self.mode.raw && self.waiting.is_empty() {
+                self.current = None;
+            }
+        }
+    }
+
+    /// Closes at once; unsent output and unserved requests are dropped.
+    pub fn abort(&mut self, reason: CloseReason) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        self.phase = Phase::Closed;
+        self.close_pending = Some(reason);
+        self.close_due = self.mode.report_close;
+        self.drop_input();
+        self.head = Outgoing::default();
+        self.tail = Vec::new();
+        self.unsent_bytes = 0;
+        self.blocked = false;
+        self.open_due = false;
+    }
+
+    fn drop_input(&mut self) {
+        self.current = None;
+        self.ready = ReadyRequests::new();
+        self.waiting = Vec::new();
+        self.end_due = false;
+    }
+
+    /// Whether the connection is closed or about to be, so that nothing more can be written.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.phase != Phase::Open
+    }
+
+    /// Whether the connection is closed.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.phase == Phase::Closed
+    }
+
+    /// Whether the peer has ended its input, or nothing more is read from it.
+    #[must_use]
+    pub const fn has_input_ended(&self) -> bool {
+        self.input_ended
+    }
+
+    fn maybe_close(&mut self) {
+        let is_over = self.phase == Phase::Finishing || (self.phase == Phase::Open && self.input_ended);
+        if !is_over || self.running || self.sending || self.unsent_bytes > 0 || self.has_work() {
+            return;
+        }
+        let reason = if self.phase == Phase::Finishing {
+            CloseReason::Finished
+        } else {
+            match &self.error {
+                None => CloseReason::EndOfInput,
+                Some(error) if error.kind.class() == ErrorClass::Truncated => CloseReason::Truncated,
+                Some(_) => CloseReason::ProtocolError,
+            }
+        };
+        self.abort(reason);
+    }
+
+    // ---- what to do -----------------------------------------------------------------------------
+
+    /// What the driver has to do next; `None`: nothing until something else comes in.
+    pub fn poll_action(&mut self, limits: &ChannelLimits) -> Option<Action> {
+        self.maybe_close();
+        if !self.sending
+            && let Some(reason) = self.close_pending.take()
+        {
+            return Some(Action::Close(reason));
+        }
+        if !self.running && self.has_work() {
+            self.running = true;
+            return Some(Action::StartTask);
+        }
+        if self.is_send_due() {
+            return Some(Action::Send);
+        }
+        if self.reading_paused && self.wants_input(limits) {
+            self.reading_paused = false;
+            return Some(Action::ResumeReading);
+        }
+        None
+    }
+
+    fn is_send_due(&self) -> bool {
+        !self.sending
+            && !self.blocked
+            && self.unsent_bytes > 0
+            && self.phase != Phase::Closed
+            && (!self.running || self.flush_wanted || self.phase == Phase::Finishing)
+    }
+
+    /// Whether `poll_action` has something that only the thread which owns the socket may do.
+    pub fn needs_owner(&mut self, limits: &ChannelLimits) -> bool {
+        self.maybe_close();
+        (self.close_pending.is_some() && !self.sending)
+            || (!self.running && self.has_work())
+            || (self.reading_paused && self.wants_input(limits))
+    }
+
+    /// The time limit of what is being waited for now.
+    #[must_use]
+    pub fn poll_timeout(&self, limits: &ChannelLimits, now_ms: u64) -> Timeout {
+        let (since, limit, reason) = if self.phase == Phase::Closed {
+            return Timeout::None;
+        } else if self.unsent_bytes > 0 && (self.blocked || !self.running) {
+            (self.progress_ms, limits.write_timeout_ms, CloseReason::WriteTimeout)
+        } else if self.running {
+            return Timeout::None;
+        } else if self.request_begun {
+            (self.request_since_ms, limits.request_timeout_ms, CloseReason::RequestTimeout)
+        } else if self.current.as_ref().is_some_and(StreamConsumer::is_started) {
+            (self.activity_ms, limits.request_timeout_ms, CloseReason::RequestTimeout)
+        } else {
+            (self.activity_ms, limits.idle_timeout_ms, CloseReason::IdleTimeout)
+        };
+        match limit {
+            None => Timeout::None,
+            Some(limit) if now_ms >= since.saturating_add(limit) => Timeout::Expired(reason),
+            Some(limit) => Timeout::At(since.saturating_add(limit)),
+        }
+    }
+}

@@ -1,0 +1,47 @@
+//! The stream consumer: what cuts a stream of bytes into messages, one consumer a message.
+//!
+//! The laws, which `tests/laws.rs` checks for every consumer of this crate:
+//!
+//! 1. *Split-invariance.* Any cut of the same bytes gives the same value, the same number of bytes consumed, the
+//!    same error kind and the same error offset (`OutOfMemory` excepted: that is this machine's state, not the stream).
+//! 2. *No over-reading.* Once completed, nothing is consumed; what follows the message is left to its successor.
+//! 3. *Progress.* `received` returns 0 only for empty input or after completion.
+//! 4. *Bounded memory.* A limit counts bytes of the stream (terminators and prefixes too); the heap held is at most
+//!    twice what was received, never above the limit, and nothing at all for a consumer that has seen no byte.
+//! 5. *Linear work.* No byte is looked at more often than a constant number of times, however it arrives.
+//! 6. *Total.* Any bytes give a value, an error value or the wish for more; never a panic.
+//! 7. *Round trip.* What an encoder wrote is read back.
+//! 8. *End of input* in the middle of a message is [`ErrorKind::Truncated`](crate::error::ErrorKind::Truncated), at
+//!    the offset where the stream ended.
+//!
+//! Source: `IStreamConsumer` of zope.server.
+use crate::error::ProtocolError;
+
+/// A parser of one message. See the module for the laws it keeps.
+pub trait StreamConsumer {
+    /// Take bytes from the stream and return how many were consumed.
+    ///
+    /// The answer is less than `data.len()` only once the consumer is completed. After an error nothing more is
+    /// consumed.
+    fn received(&mut self, data: &[u8]) -> usize;
+
+    /// Whether it has all it needs, or has failed; `received` returns 0 from then on.
+    fn is_completed(&self) -> bool;
+
+    /// The peer's fault, if there was one; it is then completed as well.
+    fn error(&self) -> Option<&ProtocolError>;
+
+    /// The peer will send nothing more.
+    ///
+    /// In the middle of a message this completes the consumer with a `Truncated` error. Before the first byte of a
+    /// message, and after completion, nothing changes: the stream ended where it may.
+    fn end_of_input(&mut self);
+
+    /// Whether the completed message asks for nothing (a blank line, say), so that a server may skip it.
+    fn is_empty(&self) -> bool {
+        false
+    }
+
+    /// Whether at least one byte was consumed.
+    fn is_started(&self) -> bool;
+}

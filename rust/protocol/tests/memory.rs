@@ -1,0 +1,128 @@
+//! Law 4 of the stream consumers, measured at the allocator: nothing for a fresh consumer, one allocation for a
+//! message that is whole in one call, never more than twice what was received, whatever a length announces.
+//!
+//! The counts are per thread, as tests run side by side.
+#![allow(clippy::unwrap_used)]
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use wiretask_protocol::consumer::StreamConsumer;
+use wiretask_protocol::length_prefix::{ByteOrder, LengthFormat};
+use wiretask_protocol::native::ConsumerSpec;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+    static HELD_BYTES: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call is passed on to the system's allocator unchanged, which keeps the contract; the counters are
+// plain cells of this thread, without destructors and without heap.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        HELD_BYTES.set(HELD_BYTES.get().wrapping_add(layout.size()));
+        // SAFETY: the caller keeps the contract of `alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        HELD_BYTES.set(HELD_BYTES.get().wrapping_sub(layout.size()));
+        // SAFETY: the caller keeps the contract of `dealloc`, and the block came from `System`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The allocations of this thread during `run`.
+fn allocations<T>(run: impl FnOnce() -> T) -> (usize, T) {
+    let before = ALLOCATIONS.get();
+    let result = run();
+    (ALLOCATIONS.get() - before, result)
+}
+
+/// How much more heap is held than at a former reading of `HELD_BYTES` (which wraps below zero when a block of
+/// another thread is freed here).
+fn held_since(before: usize) -> usize {
+    HELD_BYTES.get().wrapping_sub(before)
+}
+
+fn all_specs() -> Vec<(ConsumerSpec, Vec<u8>)> {
+    let text = [b'x'; 1000];
+    let mut cases = vec![
+        ConsumerSpec::fixed(1000).unwrap(),
+        ConsumerSpec::line(1 << 16).unwrap(),
+        ConsumerSpec::delimiter(b"\r\n.\r\n", 1 << 16).unwrap(),
+    ];
+    for format in
+        [LengthFormat::U16(ByteOrder::Big), LengthFormat::U64(ByteOrder::Little), LengthFormat::Varint]
+    {
+        cases.push(ConsumerSpec::length_prefixed(format, 1 << 16).unwrap());
+    }
+    cases
+        .into_iter()
+        .map(|spec| {
+            let mut stream = Vec::new();
+            spec.encode(&text, &mut stream).unwrap();
+            (spec, stream)
+        })
+        .collect()
+}
+
+#[test]
+fn a_fresh_consumer_holds_no_heap() {
+    for (spec, _) in all_specs() {
+        let (count, consumer) = allocations(|| spec.new_consumer());
+        assert_eq!(count, 0, "{consumer:?}");
+    }
+}
+
+#[test]
+fn a_whole_message_in_one_call_is_one_allocation_of_its_size() {
+    for (spec, stream) in all_specs() {
+        let before = HELD_BYTES.get();
+        let mut consumer = spec.new_consumer();
+        let (count, taken) = allocations(|| consumer.received(&stream));
+        assert_eq!((count, taken), (1, stream.len()), "{spec:?}");
+        assert_eq!(held_since(before), 1000, "{spec:?}");
+        let (count, value) = allocations(|| consumer.take_value());
+        assert_eq!((count, value.len()), (0, 1000), "taking the value must not copy it");
+    }
+}
+
+#[test]
+fn never_more_than_twice_of_what_was_received_is_held() {
+    for (spec, stream) in all_specs() {
+        let before = HELD_BYTES.get();
+        let mut consumer = spec.new_consumer();
+        for (index, byte) in stream.iter().enumerate() {
+            consumer.received(&[*byte]);
+            assert!(held_since(before) <= 2 * (index + 1), "{spec:?} after {index}");
+        }
+        assert!(consumer.is_completed());
+    }
+}
+
+#[test]
+fn the_length_that_was_announced_allocates_nothing() {
+    let spec = ConsumerSpec::length_prefixed(LengthFormat::U64(ByteOrder::Big), u64::MAX).unwrap();
+    let mut consumer = spec.new_consumer();
+    let prefix = (1u64 << 60).to_be_bytes();
+    let (count, taken) = allocations(|| consumer.received(&prefix));
+    assert_eq!((count, taken, consumer.is_completed()), (0, 8, false));
+    let before = HELD_BYTES.get();
+    consumer.received(b"abc");
+    assert_eq!(held_since(before), 3);
+}
+
+#[test]
+fn an_error_gives_the_memory_back() {
+    let before = HELD_BYTES.get();
+    let mut consumer = ConsumerSpec::line(100).unwrap().new_consumer();
+    consumer.received(&[b'x'; 50]);
+    consumer.end_of_input();
+    assert!(consumer.error().is_some());
+    assert_eq!(held_since(before), 0);
+}
