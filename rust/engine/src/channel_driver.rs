@@ -6,7 +6,7 @@
 //! used up; then the descriptor is queued for the next turn, so no peer starves the others. It must
 //! not know what a worker or a task is.
 
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -166,6 +166,7 @@ impl<H: Host> ChannelDriver<H> {
             Message::Attend(token) => self.guarded(token, |driver| driver.attend(token)),
             Message::FlushSoon(token) => self.flush_later(token),
             Message::ListenAgain(index) => self.listen_again(index),
+            Message::ListenLater => self.accept_at_ms = Some(self.core.now_ms() + ACCEPT_PAUSE_MS),
             Message::Drain => self.drain(),
             Message::Stop => self.is_stopped = true,
         }
@@ -221,6 +222,7 @@ impl<H: Host> ChannelDriver<H> {
                     let home = self.peers.get(self.next_peer).map_or(own, Arc::clone);
                     let is_own = Arc::ptr_eq(&home, &self.poll.handle());
                     let connection = Arc::new(Connection::new(Arc::clone(&self.core), home, socket, peer));
+                    connection.note_adopted();
                     if is_own {
                         self.adopt(connection);
                     } else if let Some(home) = self.peers.get(self.next_peer) {
@@ -344,7 +346,7 @@ impl<H: Host> ChannelDriver<H> {
                 let Some(socket) = inner.socket.clone() else { return };
                 socket
             };
-            let outcome = (&*socket).read(&mut self.read_buffer);
+            let outcome = socket.read(&mut self.read_buffer);
             drop(socket);
             match outcome {
                 Ok(0) => {

@@ -120,6 +120,8 @@ pub enum Message<H: Host> {
     FlushSoon(Token),
     /// Accept again: there is room, or the host is done with the listener of this index.
     ListenAgain(Option<usize>),
+    /// The host could not accept: report its listeners again a little later.
+    ListenLater,
     /// Close the listeners, let connections end.
     Drain,
     /// Close everything and end the thread.
