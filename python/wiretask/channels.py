@@ -10,6 +10,7 @@ Source: IServerChannel, ITask; zope.server's ServerChannelBase for names and lif
 from __future__ import annotations
 
 import logging
+import sys
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zope.interface import implementer
@@ -17,10 +18,10 @@ from zope.interface import implementer
 from wiretask import _native
 from wiretask.connection import Connection
 from wiretask.errors import ClientDisconnectedError
-from wiretask.failures import cancel_task, log_failure
+from wiretask.housekeeper import cancel_task, report, safe_repr
 from wiretask.interfaces import IServerChannel, ITask
-from wiretask.logs import LEVELS
-from wiretask.tasks import Task, checked_task
+from wiretask.logs import log_at
+from wiretask.tasks import Task, check_task
 
 if TYPE_CHECKING:
     from wiretask.adjustments import Adjustments
@@ -141,7 +142,7 @@ class ServerChannel(_native.Channel):
             Whatever `defer()` raises; the task has been cancelled then too.
         Threads: any. Blocking: never.
         """
-        checked_task(task)
+        check_task(task)
         try:
             task.defer()
         except BaseException:
@@ -189,7 +190,7 @@ class ServerChannel(_native.Channel):
 
         `sys.exc_info()` has the exception. What was written before is still sent.
         """
-        log_failure(_TASK_LOG, "exception while serving %s", self)
+        report(_TASK_LOG, "exception while serving %s", safe_repr(self), error=_current())
         self.close_when_done()
 
     def log(self, message: str) -> None:
@@ -198,7 +199,7 @@ class ServerChannel(_native.Channel):
 
     def log_info(self, message: str, type: str = "info") -> None:
         """Log a message of a kind ("debug", "info", "warning" or "error")."""
-        _LOG.log(LEVELS.get(type, logging.INFO), "%s", message)
+        log_at(_LOG, type, message)
 
     # ---- the work -------------------------------------------------------------------------------
 
@@ -284,8 +285,8 @@ class ServerChannel(_native.Channel):
     def _handle_exception(self) -> None:
         try:
             self.handle_error()
-        except BaseException:
-            log_failure(_LOG, "exception in handle_error of %s", self)
+        except BaseException as error:
+            report(_LOG, "exception in handle_error of %s", safe_repr(self), error=error)
             self._abort()
 
     def _cancel_tasks(self) -> None:
@@ -299,6 +300,10 @@ class ServerChannel(_native.Channel):
                 del self._tasks[index]
                 return True
         return False
+
+
+def _current() -> BaseException:
+    return sys.exception() or RuntimeError("handle_error was called without an exception")
 
 
 class _Closing:
@@ -325,8 +330,8 @@ class ChannelOpening(_native.ChannelOpening):
         try:
             server: Server = self.server
             channel = server.channel_class(server, conn, conn.getpeername(), server.adj)
-        except BaseException:
-            log_failure(_LOG, "cannot make a channel for %s", conn)
+        except BaseException as error:
+            report(_LOG, "cannot make a channel for %s", safe_repr(conn), error=error)
             self.cancel()
             return
         channel.service()

@@ -8,7 +8,6 @@ Source: IServer, IDispatcher; zope.server's ServerBase for the constructor and t
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
 import os
@@ -24,19 +23,18 @@ from typing import Any, ClassVar, Self
 
 from zope.interface import implementer
 
-from wiretask import _native
+from wiretask import _native, housekeeper
 from wiretask.addresses import ListenAddress
 from wiretask.adjustments import Adjustments
 from wiretask.channels import ChannelOpening, ServerChannel
 from wiretask.connection import Connection
 from wiretask.dispatcher import Dispatcher
 from wiretask.errors import ServerClosedError
-from wiretask.failures import log_failure
 from wiretask.hooks import ServerHooks, hooks_of
-from wiretask.housekeeper import ensure_housekeeper
+from wiretask.housekeeper import report, safe_repr
 from wiretask.interfaces import IServer
 from wiretask.listeners import bind_listeners, close_listeners
-from wiretask.logs import LEVELS
+from wiretask.logs import log_at
 from wiretask.signals import StopSignals
 from wiretask.tasks import ThreadedTaskDispatcher
 
@@ -161,7 +159,7 @@ class Server(Dispatcher):
                     self.adj.threads, max_pending=self.adj.max_pending, name=type(self).__name__
                 )
             try:
-                ensure_housekeeper()
+                housekeeper.start()
                 self._native = self._start_native(hooks)
             except BaseException:
                 self._drop_dispatcher()
@@ -306,7 +304,7 @@ class Server(Dispatcher):
 
     def log_info(self, message: str, type: str = "info") -> None:
         """Log to the logger `wiretask.server` at the level that `type` names (unknown: "info")."""
-        _LOG.log(LEVELS.get(type, logging.INFO), "%s", message)
+        log_at(_LOG, type, message)
 
     def readable(self) -> bool:
         """Return False: the loops in Rust accept, a loop in Python does not poll the socket."""
@@ -322,9 +320,9 @@ class Server(Dispatcher):
         """Queue a channel with a dispatcher that is not fed natively."""
         try:
             self.addTask(task)
-        except BaseException:
-            log_failure(_LOG, "cannot queue %s", task)
-            task.cancel()
+        except BaseException as error:
+            report(_LOG, "cannot queue %s", safe_repr(task), error=error)
+            housekeeper.cancel_task(task)
 
     def _accept_ready(self, index: int) -> None:
         """Connections wait at a listener, and `handle_accept` is overridden."""
@@ -335,8 +333,8 @@ class Server(Dispatcher):
         before = native.accept_calls
         try:
             self.handle_accept()
-        except BaseException:
-            log_failure(_LOG, "exception in handle_accept of %s", self)
+        except BaseException as error:
+            report(_LOG, "exception in handle_accept of %s", safe_repr(self), error=error)
             before = native.accept_calls
         # A handler that accepted nothing is asked again later, not in a busy loop.
         native.listen_again(index, native.accept_calls != before)
@@ -466,7 +464,8 @@ def _stop_all_at_exit() -> None:
 def _abandon_all_after_fork() -> None:
     _each_running(Server._abandon_after_fork)
     _running.clear()
+    _native.close_descriptors_after_fork()
 
 
-atexit.register(_stop_all_at_exit)
-os.register_at_fork(after_in_child=_abandon_all_after_fork)
+housekeeper.at_exit(_stop_all_at_exit)
+housekeeper.after_fork(_abandon_all_after_fork)
