@@ -346,13 +346,13 @@ def _serve(worker: Worker) -> None:
             service = None
             try:
                 attempts = _handle_failure(worker, task, attempts, error)
-            except BaseException:  # noqa: S110 - thrown in by another thread while the first one was dealt with
-                pass
+            except BaseException:
+                pass  # thrown in by another thread while the first one was dealt with
             task = None
 
 
 def _handle_failure(worker: Worker, task: TaskLike | None, attempts: int, error: BaseException) -> int:
-    """Log what came out of a task, or in between tasks; return how often the task at hand could not be started."""
+    """Log what came out of a task, or between tasks; return how often the one at hand could not be started."""
     worker.count_error()
     cell = worker.cell
     if cell[0] is None:
