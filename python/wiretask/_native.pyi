@@ -3,11 +3,12 @@
 Written by hand; `mypy.stubtest` compares it with the module.
 """
 
-from typing import Literal, Self, final
+from typing import Any, Literal, Self, final
 
 from typing_extensions import Buffer, disjoint_base
 
 from wiretask.errors import ProtocolError
+from wiretask.tasks import DispatcherStats
 
 __all__ = [
     "ConsumerFactory",
@@ -15,9 +16,20 @@ __all__ = [
     "FixedStream",
     "LengthPrefixed",
     "Line",
+    "Mailroom",
+    "Orphans",
+    "QueueWatch",
     "StreamConsumer",
+    "TaskQueue",
+    "Worker",
     "__version__",
+    "begin_exit",
+    "claim_exit_hook",
+    "finish_exit",
+    "is_exiting",
+    "post_log",
     "protocol_error_examples",
+    "reset_after_fork",
 ]
 
 __version__: str
@@ -210,3 +222,157 @@ class ConsumerFactory:
 
 def protocol_error_examples() -> list[ProtocolError]:
     """One error of each kind that a native consumer can have: for tests that must know them all."""
+
+def claim_exit_hook() -> bool:
+    """True for the first caller in the process, who registers the exit hook."""
+
+def is_exiting() -> bool:
+    """Whether `begin_exit` was called: nothing new must be started, nothing waits any more."""
+
+def begin_exit() -> None:
+    """Begin the exit: from now on nobody starts to wait. The caller then wakes those who wait."""
+
+def finish_exit(timeout_seconds: float) -> int:
+    """Wait until no thread is outside the interpreter, and let nobody back after that.
+
+    Returns how many were left outside; they never run again. Blocking: up to `timeout_seconds`.
+    """
+
+def reset_after_fork() -> None:
+    """Forget, in the child of a fork, the threads of the parent; before any other thread is there."""
+
+def post_log(level: int, message: str) -> None:
+    """Put a log event into the mailbox, as native threads do. For tests."""
+
+@final
+class Mailroom:
+    """The housekeeper's end of the mailbox; one at a time in a process, used by one thread."""
+
+    @staticmethod
+    def claim() -> Mailroom | None:
+        """The mailbox's one end, or None while somebody else holds it."""
+
+    @staticmethod
+    def pending() -> int:
+        """How many chores wait."""
+
+    @property
+    def cell(self) -> list[Any]:
+        """One element: the chore at hand, a tuple, until the housekeeper has begun with it; then None."""
+
+    def wait(self, timeout_seconds: float | None = None) -> bool:
+        """Wait for a chore and put it into `cell[0]`: True. False: time over, or the housekeeper must leave."""
+
+@final
+class TaskQueue:
+    """A queue of tasks and the seats of its workers. Every method: any thread."""
+
+    NEEDS_CARE: int
+    FULL: int
+    CLOSED: int
+    MAX_WORKERS: int
+
+    def __new__(cls, name: str, max_pending: int | None = None) -> Self: ...
+    def belong_to(self, dispatcher: object) -> None:
+        """Name the dispatcher, by a weak reference, that looks after the workers."""
+
+    def push(self, task: object) -> int | None:
+        """Queue a task: None when all is well, else `NEEDS_CARE` (queued), `FULL` or `CLOSED` (not queued)."""
+
+    def ask_for_care(self) -> None:
+        """Have each `push` report `NEEDS_CARE` until `take_care`."""
+
+    def take_care(self) -> bool:
+        """Stop `push` reporting `NEEDS_CARE`; True if it did."""
+
+    def set_target(self, count: int) -> None:
+        """Set how many workers there shall be; more than 0 opens a queue that was shut."""
+
+    def claim(self) -> Worker | None:
+        """A seat for one more worker, or None when none is missing."""
+
+    def close(self, *, drain: bool) -> None:
+        """Take no more tasks: workers leave, now or (`drain`) when the queue is empty. See also `orphans`."""
+
+    def orphans(self) -> Orphans:
+        """The tasks of a closed queue, to be cancelled by the caller."""
+
+    def wait_for_workers(self, rest: int, timeout_seconds: float) -> int:
+        """Wait until at most `rest` workers are left or the time is over; returns how many are left."""
+
+    def is_worker_thread(self) -> bool:
+        """Whether the calling thread is one of the queue's workers."""
+
+    def is_open(self) -> bool:
+        """Whether tasks are taken."""
+
+    def target(self) -> int:
+        """How many workers there shall be."""
+
+    def pending(self) -> int:
+        """How many tasks wait."""
+
+    def count_error(self) -> None:
+        """Count an exception that came out of a task."""
+
+    def stats(self) -> DispatcherStats:
+        """All counters."""
+
+    def watch(self) -> QueueWatch:
+        """The watch that tells whether the queue keeps climbing; the housekeeper gets one by itself."""
+
+@final
+class Worker:
+    """One worker's end of the queue, used by one thread. Dropped, it gives seat and task back."""
+
+    @property
+    def cell(self) -> list[Any]:
+        """One element: the task at hand, until it is started; then None."""
+
+    @property
+    def index(self) -> int:
+        """The worker's number: the lowest that was free."""
+
+    @property
+    def name(self) -> str:
+        """The dispatcher's name."""
+
+    def next(self) -> bool:
+        """Put the next task into `cell[0]`, waiting for one if need be: True. False: the worker must leave.
+
+        A task that is still in the cell is given out again. Blocking: any time.
+        """
+
+    def leave(self) -> None:
+        """Give the seat back, and a task that was not started to the queue. A second call does nothing."""
+
+    def give_up(self, requested: int | None = None) -> None:
+        """Give the seat back because no thread can be started; the target falls if it still is `requested`."""
+
+    def count_error(self) -> None:
+        """Count an exception that came out of a task."""
+
+@final
+class Orphans:
+    """The tasks of a closed queue, one after the other; used by one thread."""
+
+    @property
+    def cell(self) -> list[Any]:
+        """One element: the task at hand, until it is being cancelled; then None."""
+
+    def next(self) -> bool:
+        """Put the next task into `cell[0]`: True. False: none is left."""
+
+@final
+class QueueWatch:
+    """Tells whether a queue keeps climbing; used by one thread."""
+
+    @property
+    def name(self) -> str:
+        """The dispatcher's name."""
+
+    def sample(self, now_seconds: float) -> tuple[int, int, float] | None:
+        """Look at the queue: None, or (depth, growth, oldest wait in seconds); growth 0 means recovered."""
+
+    def try_end(self) -> bool:
+        """Whether the watch may end: the queue is short and the operator is owed nothing."""

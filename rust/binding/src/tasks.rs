@@ -344,8 +344,10 @@ impl Worker {
         Ok(())
     }
 
-    /// Give the seat back because no thread can be started; `requested` is the number of workers that was wanted.
-    fn give_up(&self, requested: usize) {
+    /// Give the seat back because no thread can be started; `requested` is the number of workers that was
+    /// wanted: if it still is, it falls to the number that there are.
+    #[pyo3(signature = (requested=None))]
+    fn give_up(&self, requested: Option<usize>) {
         if let Some(seat) = self.seat.try_lock().ok().and_then(|mut seat| seat.take()) {
             seat.give_up(requested);
         }

@@ -425,12 +425,12 @@ impl<T: Send, Q: ItemQueue<Stamped<T>>> Seat<T, Q> {
 
     /// Give the seat back because no thread could be started for it: nobody is lost, and nobody is missing either.
     ///
-    /// After this the pool's target is at most the number of workers there are, unless it was set anew meanwhile.
-    pub fn give_up(mut self, requested: usize) {
+    /// If the target still is what was `requested`, it falls to the number of workers there are.
+    pub fn give_up(mut self, requested: Option<usize>) {
         self.is_held = false;
         let mut seats = lock(&self.pool.seats);
         seats.free(self.index);
-        if seats.target == requested {
+        if Some(seats.target) == requested {
             seats.target = seats.alive;
             self.pool.target.store(seats.target, Ordering::Relaxed);
         }
