@@ -158,7 +158,7 @@ class ThreadedTaskDispatcher:
         Threads: any; signal handlers too. Blocking: never, beyond what `defer()` does.
         """
         if not isinstance(task, Task):
-            _check_task(task)
+            check_task(task)
         try:
             task.defer()
         except BaseException:
@@ -401,7 +401,7 @@ def _cancel_orphans(orphans: Orphans) -> KeyboardInterrupt | None:
             task = None
 
 
-def _check_task(task: object) -> None:
+def check_task(task: object) -> None:
     """Raise unless `task` has the three methods of ITask."""
     if task is None:
         raise ValueError("the task must not be None")
