@@ -206,7 +206,7 @@ class ServerChannel(_native.Channel):
     def _serve(self, request: Any) -> None:
         """Make the task of a request and run it: what `handle_request` and `queue_task` come to."""
         is_started = True
-        task = None
+        task: Any = None
         try:
             task = self.task_class(self, request)
             is_started = False

@@ -29,7 +29,7 @@ from wiretask.errors import ServerClosedError, TaskQueueFullError
 from wiretask.housekeeper import cancel_task, report, safe_repr
 from wiretask.interfaces import ITask, ITaskDispatcher
 
-__all__ = ["DispatcherStats", "Task", "TaskLike", "ThreadedTaskDispatcher"]
+__all__ = ["DispatcherStats", "Task", "TaskLike", "ThreadedTaskDispatcher", "check_task"]
 
 _log = logging.getLogger("wiretask.task")
 
@@ -315,9 +315,7 @@ def _work(worker: Worker) -> None:
     try:
         _serve(worker)
     except BaseException as error:
-        report(
-            _log, "worker %d of dispatcher %r ends and is replaced", worker.index, worker.name, error=error
-        )
+        report(_log, "worker %d of dispatcher %r ends and is replaced", worker.index, worker.name, error=error)
     finally:
         worker.leave()
 
@@ -405,9 +403,7 @@ def check_task(task: object) -> None:
     """Raise unless `task` has the three methods of ITask."""
     if task is None:
         raise ValueError("the task must not be None")
-    missing = [
-        method for method in ("service", "cancel", "defer") if not callable(getattr(task, method, None))
-    ]
+    missing = [method for method in ("service", "cancel", "defer") if not callable(getattr(task, method, None))]
     if missing:
         raise TypeError(
             f"a task needs {', '.join(f'{method}()' for method in missing)}, which {safe_repr(task)} lacks"
@@ -436,9 +432,7 @@ def _forget(reference: weakref.ref[ThreadedTaskDispatcher]) -> None:
 
 
 def _living() -> list[ThreadedTaskDispatcher]:
-    return [
-        dispatcher for reference in list(_dispatchers.values()) if (dispatcher := reference()) is not None
-    ]
+    return [dispatcher for reference in list(_dispatchers.values()) if (dispatcher := reference()) is not None]
 
 
 def _handle_exit() -> None:

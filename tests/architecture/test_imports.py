@@ -186,9 +186,7 @@ def test_nothing_imports_from_lib(crate: str) -> None:
 
 def test_the_interpreter_is_attached_and_detached_in_one_file() -> None:
     others = {name: source for name, source in modules_of("binding").items() if name != "gil"}
-    assert {
-        name: found[0] for name, source in others.items() if (found := ATTACHING.search(rust_code(source)))
-    } == {}
+    assert {name: found[0] for name, source in others.items() if (found := ATTACHING.search(rust_code(source)))} == {}
 
 
 def module_name(path: Path) -> str:

@@ -207,9 +207,7 @@ def signature_of(method: object, *, bound: bool) -> Signature:
     if not bound:
         parameters = parameters[1:]
     for parameter in parameters:
-        assert parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD, (
-            f"{parameter} cannot be passed both ways"
-        )
+        assert parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD, f"{parameter} cannot be passed both ways"
     return [(parameter.name, parameter.default) for parameter in parameters]
 
 

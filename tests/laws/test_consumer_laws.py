@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
 from wiretask.consumers import ConsumerFactory, Delimiter, FixedStream, LengthPrefixed, Line
 from wiretask.errors import (
     IncompleteMessageError,
@@ -21,8 +24,6 @@ from wiretask.errors import (
     ProtocolError,
 )
 from wiretask.interfaces import IStreamConsumer
-from zope.interface import implementer
-from zope.interface.verify import verifyObject
 
 
 @implementer(IStreamConsumer)

@@ -6,6 +6,7 @@ No server, no socket: `tests/wire/test_examples.py` compares the same commands w
 import threading
 
 import pytest
+
 from wiretask.examples.keyvalue.command_table import COMMANDS, CommandError, execute
 from wiretask.examples.keyvalue.resp import Reply, encode_error, encode_reply, split_inline
 from wiretask.examples.keyvalue.session import Session, Shared

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from zope.interface.verify import verifyClass, verifyObject
+
 from wiretask.examples.keyvalue.resp import RedisRequest, encode_reply, split_inline
 from wiretask.interfaces import IStreamConsumer
-from zope.interface.verify import verifyClass, verifyObject
 
 MAX_LINE = RedisRequest.max_line_bytes
 
@@ -72,9 +73,7 @@ PROTOCOL_ERRORS: dict[bytes, str] = {
 
 WORDS = st.lists(st.binary(max_size=40), min_size=1, max_size=12)
 HOSTILE = st.lists(
-    st.sampled_from(
-        [b"*", b"$", b"\r\n", b"\r", b"\n", b"1", b"3", b"-1", b"0", b"'", b'"', b"\\", b" ", b"PING"]
-    )
+    st.sampled_from([b"*", b"$", b"\r\n", b"\r", b"\n", b"1", b"3", b"-1", b"0", b"'", b'"', b"\\", b" ", b"PING"])
     | st.binary(max_size=3),
     max_size=20,
 ).map(b"".join)
@@ -112,10 +111,7 @@ def single_bytes(data: bytes) -> list[bytes]:
 ALL_EXAMPLES: list[tuple[bytes, Outcome]] = [
     *((data, (True, False, None, words, len(data))) for data, words in REQUESTS.items()),
     *((data, (True, True, None, [], len(data))) for data in EMPTY_REQUESTS),
-    *(
-        (data, (True, False, f"Protocol error: {text}", [], len(data)))
-        for data, text in PROTOCOL_ERRORS.items()
-    ),
+    *((data, (True, False, f"Protocol error: {text}", [], len(data))) for data, text in PROTOCOL_ERRORS.items()),
 ]
 every_example = pytest.mark.parametrize(
     ("data", "outcome"), ALL_EXAMPLES, ids=[repr(data[:30]) for data, _ in ALL_EXAMPLES]
@@ -134,11 +130,7 @@ def test_request_byte_by_byte_gives_same_outcome(data: bytes, outcome: Outcome) 
 
 @every_example
 def test_request_cut_in_two_gives_same_outcome(data: bytes, outcome: Outcome) -> None:
-    places = (
-        range(len(data))
-        if len(data) < 2000
-        else [1, 2, 3, 4, 5, len(data) // 2, len(data) - 2, len(data) - 1]
-    )
+    places = range(len(data)) if len(data) < 2000 else [1, 2, 3, 4, 5, len(data) // 2, len(data) - 2, len(data) - 1]
     for place in places:
         assert feed([data[:place], data[place:]]) == outcome
 

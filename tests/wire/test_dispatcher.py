@@ -133,9 +133,7 @@ def test_an_echo_server_and_a_client_in_one_loop(entries: SocketMap) -> None:
     assert list(entries.values()) == [listener]
 
 
-def test_a_refused_connection_is_an_error_and_closes(
-    entries: SocketMap, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_refused_connection_is_an_error_and_closes(entries: SocketMap, caplog: pytest.LogCaptureFixture) -> None:
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         client = Recorder(None, entries)
@@ -199,9 +197,7 @@ def test_accept_without_a_connection_is_none(entries: SocketMap) -> None:
     assert Listener(entries).accept() is None
 
 
-def test_a_listener_survives_running_out_of_descriptors(
-    entries: SocketMap, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_listener_survives_running_out_of_descriptors(entries: SocketMap, caplog: pytest.LogCaptureFixture) -> None:
     listener = Listener(entries)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     with socket.create_connection(listener.address(), DEADLINE_SECONDS) as client:
@@ -516,9 +512,7 @@ def test_an_unusable_socket_is_not_registered(entries: SocketMap) -> None:
     assert entries == {}
 
 
-def test_an_accepted_connection_nobody_wants_is_closed(
-    entries: SocketMap, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_accepted_connection_nobody_wants_is_closed(entries: SocketMap, caplog: pytest.LogCaptureFixture) -> None:
     listener = Dispatcher(None, entries)
     listener.create_socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.bind(("127.0.0.1", 0))
@@ -530,9 +524,7 @@ def test_an_accepted_connection_nobody_wants_is_closed(
     assert listener.accepting
 
 
-def test_an_event_without_handler_is_warned_about_once(
-    entries: SocketMap, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_event_without_handler_is_warned_about_once(entries: SocketMap, caplog: pytest.LogCaptureFixture) -> None:
     _, peer = pair_of(Dispatcher, entries)
     with peer:
         peer.sendall(b"x")
@@ -561,9 +553,7 @@ def test_urgent_data_is_an_exceptional_event(entries: SocketMap) -> None:
         ("strange", logging.INFO),
     ],
 )
-def test_log_info_has_the_level_its_type_names(
-    caplog: pytest.LogCaptureFixture, kind: str, level: int
-) -> None:
+def test_log_info_has_the_level_its_type_names(caplog: pytest.LogCaptureFixture, kind: str, level: int) -> None:
     caplog.set_level(logging.DEBUG, "wiretask.dispatcher")
     Dispatcher().log_info("100 %s", kind)
     [record] = caplog.records

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import pytest
+
 from wiretask.examples.keyvalue.command_table import COMMANDS
 
 DEADLINE_SECONDS = 20
@@ -29,9 +30,7 @@ needs_redis_cli = pytest.mark.skipif(shutil.which("redis-cli") is None, reason="
 needs_redis_benchmark = pytest.mark.skipif(
     shutil.which("redis-benchmark") is None, reason="redis-benchmark is not installed"
 )
-needs_redis_server = pytest.mark.skipif(
-    shutil.which("redis-server") is None, reason="redis-server is not installed"
-)
+needs_redis_server = pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not installed")
 each_example = pytest.mark.parametrize("name", ["echo", "keyvalue"])
 each_signal = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
@@ -150,9 +149,7 @@ def run(*command: str, text_input: str | None = None, timeout_seconds: float = 6
 
 @each_example
 @each_signal
-def test_signal_ends_a_quiet_example_with_exit_code_0(
-    start: Start, name: str, number: signal.Signals
-) -> None:
+def test_signal_ends_a_quiet_example_with_exit_code_0(start: Start, name: str, number: signal.Signals) -> None:
     assert start(name).stop(number) == (0, "", "")
 
 
@@ -273,9 +270,7 @@ def test_error_leaves_the_connection_open(keyvalue: Example) -> None:
         (b"GET 'a\r\n", b"-ERR Protocol error: unbalanced quotes in request\r\n"),
     ],
 )
-def test_protocol_error_is_answered_and_closes(
-    keyvalue: Example, request_bytes: bytes, answer: bytes
-) -> None:
+def test_protocol_error_is_answered_and_closes(keyvalue: Example, request_bytes: bytes, answer: bytes) -> None:
     client = keyvalue.connect()
     client.send(b"PING\r\n" + request_bytes)
     assert client.read_to_end() == b"+PONG\r\n" + answer

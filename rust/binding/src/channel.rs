@@ -40,7 +40,7 @@ pub const WORK_NUMBERS: [(&str, u8); 4] = [
 ];
 
 /// The connected socket of one peer; `wiretask.Connection` is its public face.
-#[pyclass(frozen, module = "wiretask._native")]
+#[pyclass(frozen, immutable_type, module = "wiretask._native")]
 pub struct Connection {
     pub(crate) connection: Arc<PythonConnection>,
 }
@@ -130,7 +130,7 @@ impl Connection {
 }
 
 /// What is queued for a connection without a channel object; a Python subclass makes the object.
-#[pyclass(frozen, subclass, module = "wiretask._native")]
+#[pyclass(frozen, subclass, immutable_type, module = "wiretask._native")]
 pub struct ChannelOpening {
     connection: Arc<PythonConnection>,
 }
@@ -157,7 +157,7 @@ impl ChannelOpening {
 }
 
 /// The base of `wiretask.ServerChannel`: its connection, and the output of its tasks.
-#[pyclass(frozen, subclass, module = "wiretask._native")]
+#[pyclass(frozen, subclass, immutable_type, module = "wiretask._native")]
 pub struct Channel {
     connection: OnceLock<Arc<PythonConnection>>,
 }

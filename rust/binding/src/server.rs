@@ -28,7 +28,7 @@ use crate::tasks::TaskQueue;
 const MAX_WAITING_BYTES: usize = 64 * 1024;
 
 /// The loop threads of one server. They run as soon as it is made.
-#[pyclass(frozen, module = "wiretask._native")]
+#[pyclass(frozen, immutable_type, module = "wiretask._native")]
 pub struct Server {
     server: Arc<EngineServer<PythonHost>>,
     accept_calls: AtomicU64,

@@ -32,9 +32,7 @@ def set_(session: Session, key: bytes, value: bytes, *options: bytes) -> Reply:
         if option in (b"NX", b"XX", b"GET", b"KEEPTTL"):
             flags.add(option)
         elif option in (b"EX", b"PX") and lifetime_ms is None and (amount := next(words, None)) is not None:
-            lifetime_ms = read_lifetime_ms(
-                amount, unit_ms=1000 if option == b"EX" else 1, name="set", least=1
-            )
+            lifetime_ms = read_lifetime_ms(amount, unit_ms=1000 if option == b"EX" else 1, name="set", least=1)
         else:
             raise CommandError("ERR syntax error")
     if {b"NX", b"XX"} <= flags or (b"KEEPTTL" in flags and lifetime_ms is not None):

@@ -53,9 +53,7 @@ class Store:
         self.hits += 1
         return bytes(value)
 
-    def set(
-        self, key: bytes, value: bytes, *, lifetime_ms: int | None = None, keep_deadline: bool = False
-    ) -> None:
+    def set(self, key: bytes, value: bytes, *, lifetime_ms: int | None = None, keep_deadline: bool = False) -> None:
         """Set a value. The key's deadline goes, unless it is kept or a new one is given."""
         if self._deadlines_ms:
             self._drop_if_expired(key)
