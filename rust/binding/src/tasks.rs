@@ -372,7 +372,7 @@ impl Drop for Worker {
             std::mem::forget((seat, Arc::clone(&self.core)));
             return;
         }
-        if let Some(Err(error)) = Python::try_attach(|py| self.leave(py)) {
+        if let Some(Err(error)) = gil::while_attached(|py| self.leave(py)) {
             std::mem::forget(error);
         }
     }
@@ -410,7 +410,7 @@ impl Drop for Orphans {
             std::mem::forget(Arc::clone(&self.core));
             return;
         }
-        Python::try_attach(|py| {
+        gil::while_attached(|py| {
             if let Ok(task) = self.cell.bind(py).get_item(0)
                 && !task.is_none()
             {
