@@ -1,13 +1,41 @@
 //! The extension module `wiretask._native`.
 use pyo3::prelude::*;
 
+pub mod channel;
+pub mod consumers;
+pub mod errors;
+pub mod gil;
+pub mod host;
+pub mod housekeeper;
+pub mod server;
+pub mod tasks;
+
 /// What `wiretask` keeps in Rust; import the public names from `wiretask`.
 #[pymodule(gil_used = true)]
 mod _native {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::channel::{Channel, ChannelOpening, Connection};
+    #[pymodule_export]
+    use crate::consumers::{ConsumerFactory, Delimiter, FixedStream, LengthPrefixed, Line, StreamConsumer};
+    #[pymodule_export]
+    use crate::errors::protocol_error_examples;
+    #[pymodule_export]
+    use crate::gil::{begin_exit, claim_exit_hook, finish_exit, is_exiting, reset_after_fork};
+    #[pymodule_export]
+    use crate::housekeeper::{Mailroom, post_log};
+    #[pymodule_export]
+    use crate::server::{Server, close_descriptors_after_fork, is_native_parser};
+    #[pymodule_export]
+    use crate::tasks::{Orphans, QueueWatch, TaskQueue, Worker, in_worker};
+
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::housekeeper::make_mailbox();
+        for (name, number) in crate::channel::WORK_NUMBERS {
+            module.add(name, number)?;
+        }
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

@@ -6,7 +6,7 @@
 //! used up; then the descriptor is queued for the next turn, so no peer starves the others. It must
 //! not know what a worker or a task is.
 
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mio::Interest;
-use socket2::Socket;
 use wiretask_protocol::channel::{Action, CloseReason, Timeout};
 
 use crate::connection::{Connection, Newcomer, fd_of};
+use crate::log_event::Level;
 use crate::poll_loop::{LoopHandle, PollLoop, Readiness};
-use crate::server_core::{Host, LogLevel, Message, ServerCore};
-use crate::socket::{AcceptFault, Listener, PeerAddress};
+use crate::server_core::{Host, Message, ServerCore};
+use crate::socket::{AcceptFault, Listener, PeerAddress, PeerSocket};
 use crate::timer::TimerQueue;
 use crate::token::{Token, TokenSlab};
 
@@ -119,7 +119,7 @@ impl<H: Host> ChannelDriver<H> {
         let mut ready = Vec::new();
         while !self.is_stopped {
             if let Err(error) = self.poll.wait(self.next_wait(), &mut ready) {
-                self.core.log(LogLevel::Error, format!("the loop cannot poll and stops: {error}"));
+                self.core.log(Level::Error, format!("the loop cannot poll and stops: {error}"));
                 break;
             }
             self.turn(&mut ready);
@@ -187,7 +187,7 @@ impl<H: Host> ChannelDriver<H> {
         if catch_unwind(AssertUnwindSafe(|| step(self))).is_ok() {
             return;
         }
-        self.core.log(LogLevel::Error, "a bug: a connection's event panicked; it is closed".into());
+        self.core.log(Level::Error, "a bug: a connection's event panicked; it is closed".into());
         let Some(token) = token else { return };
         let close = AssertUnwindSafe(|| self.abort(token, CloseReason::Aborted));
         if catch_unwind(close).is_err() {
@@ -217,6 +217,7 @@ impl<H: Host> ChannelDriver<H> {
             Message::Attend(token) => self.guarded(Some(token), |driver| driver.attend(token)),
             Message::FlushSoon(token) => self.flush_later(token),
             Message::ListenAgain(index) => self.listen_again(index),
+            Message::ListenLater => self.accept_at_ms = Some(self.core.now_ms() + ACCEPT_PAUSE_MS),
             Message::Drain => self.drain(),
             Message::Stop => self.is_stopped = true,
         }
@@ -252,7 +253,7 @@ impl<H: Host> ChannelDriver<H> {
     fn accept(&mut self, index: usize) {
         let Some(Some(listening)) = self.listeners.get(index) else { return };
         if self.core.config.accepts_by_host {
-            return self.core.accept_ready(index);
+            return ServerCore::accept_ready(&self.core, index);
         }
         let listener = Arc::clone(&listening.listener);
         for _ in 0..ACCEPT_BUDGET {
@@ -280,12 +281,12 @@ impl<H: Host> ChannelDriver<H> {
     }
 
     /// Gives a new connection to the loops in turn.
-    fn hand_out(&mut self, socket: Socket, peer: PeerAddress) {
+    fn hand_out(&mut self, socket: PeerSocket, peer: PeerAddress) {
         self.next_peer = (self.next_peer + 1) % self.peers.len().max(1);
         let own = self.poll.handle();
         let home = self.peers.get(self.next_peer).unwrap_or(&own);
         let connection = Connection::new(Arc::clone(&self.core), Arc::clone(home), socket, peer);
-        let newcomer = Newcomer::new(Arc::new(connection));
+        let Some(newcomer) = Newcomer::new(Arc::new(connection)) else { return };
         if Arc::ptr_eq(home, &own) {
             self.adopt(newcomer);
         } else {
@@ -299,7 +300,7 @@ impl<H: Host> ChannelDriver<H> {
         if now_ms >= self.accept_log_at_ms {
             self.accept_log_at_ms = now_ms + ACCEPT_LOG_PAUSE_MS;
             let text = format!("cannot accept connections, trying again in {ACCEPT_PAUSE_MS} ms: {error}");
-            self.core.log(LogLevel::Error, text);
+            self.core.log(Level::Error, text);
         }
         self.accept_at_ms = Some(now_ms + ACCEPT_PAUSE_MS);
     }
@@ -308,7 +309,7 @@ impl<H: Host> ChannelDriver<H> {
         if let Some(listening) = self.listeners.get_mut(index).and_then(Option::take) {
             drop(self.entries.remove(listening.token));
             drop(self.poll.deregister(listening.listener.as_fd()));
-            self.core.log(LogLevel::Error, format!("a listener is lost: {error}"));
+            self.core.log(Level::Error, format!("a listener is lost: {error}"));
         }
     }
 
@@ -343,7 +344,7 @@ impl<H: Host> ChannelDriver<H> {
         };
         if let Err(error) = self.poll.register(fd_of(&socket), token, interest) {
             drop(self.entries.remove(token));
-            self.core.log(LogLevel::Error, format!("cannot watch a connection: {error}"));
+            self.core.log(Level::Error, format!("cannot watch a connection: {error}"));
             return connection.refuse();
         }
         drop(socket);
@@ -377,7 +378,7 @@ impl<H: Host> ChannelDriver<H> {
                 let Some(socket) = inner.socket.clone() else { return };
                 socket
             };
-            let outcome = (&*socket).read(&mut self.read_buffer);
+            let outcome = socket.read(&mut self.read_buffer);
             drop(socket);
             match outcome {
                 Ok(0) => {
@@ -473,7 +474,7 @@ impl<H: Host> ChannelDriver<H> {
             false => Interest::READABLE,
         };
         if let Err(error) = self.poll.reregister(fd_of(&socket), token, interest) {
-            self.core.log(LogLevel::Error, format!("cannot watch a connection: {error}"));
+            self.core.log(Level::Error, format!("cannot watch a connection: {error}"));
         }
     }
 
@@ -488,7 +489,7 @@ impl<H: Host> ChannelDriver<H> {
         &mut self,
         connection: &Arc<Connection<H>>,
         token: Token,
-        socket: Option<Arc<Socket>>,
+        socket: Option<Arc<PeerSocket>>,
         reason: CloseReason,
     ) {
         if let Some(socket) = socket {
@@ -508,10 +509,10 @@ impl<H: Host> ChannelDriver<H> {
     fn count_reason(&self, connection: &Connection<H>, reason: CloseReason) {
         let stats = &self.core.stats;
         let (counter, level) = match reason {
-            CloseReason::ProtocolError | CloseReason::Truncated => (&stats.protocol_errors, LogLevel::Debug),
-            CloseReason::IdleTimeout => (&stats.timeouts, LogLevel::Debug),
-            CloseReason::RequestTimeout | CloseReason::WriteTimeout => (&stats.timeouts, LogLevel::Info),
-            CloseReason::ConnectionLost => (&stats.connections_lost, LogLevel::Debug),
+            CloseReason::ProtocolError | CloseReason::Truncated => (&stats.protocol_errors, Level::Debug),
+            CloseReason::IdleTimeout => (&stats.timeouts, Level::Debug),
+            CloseReason::RequestTimeout | CloseReason::WriteTimeout => (&stats.timeouts, Level::Info),
+            CloseReason::ConnectionLost => (&stats.connections_lost, Level::Debug),
             CloseReason::Finished | CloseReason::EndOfInput | CloseReason::Aborted => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);

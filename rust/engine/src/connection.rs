@@ -14,13 +14,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use socket2::Socket;
 use wiretask_protocol::channel::{ChannelState, CloseReason, Outgoing, Work};
 use wiretask_protocol::native::NativeConsumer;
 
 use crate::poll_loop::LoopHandle;
 use crate::server_core::{Host, Message, ServerCore};
-use crate::socket::PeerAddress;
+use crate::socket::{PeerAddress, PeerSocket};
 use crate::token::Token;
 
 /// A sender writes down after so many bytes what was sent; a loop then turns to its other connections.
@@ -46,10 +45,13 @@ pub enum Wrote {
 pub struct Newcomer<H: Host>(Option<Arc<Connection<H>>>);
 
 impl<H: Host> Newcomer<H> {
-    /// Counts the connection.
-    pub(crate) fn new(connection: Arc<Connection<H>>) -> Self {
+    /// Counts the connection; `None`: it was on its way before.
+    pub(crate) fn new(connection: Arc<Connection<H>>) -> Option<Self> {
+        if connection.is_adopted.swap(true, Ordering::AcqRel) {
+            return None;
+        }
         connection.core.stats.connections.fetch_add(1, Ordering::SeqCst);
-        Self(Some(connection))
+        Some(Self(Some(connection)))
     }
 
     /// The connection, for whom it has reached.
@@ -77,7 +79,7 @@ pub enum Next {
 
 pub(crate) struct Inner<H: Host> {
     pub(crate) state: ChannelState<NativeConsumer>,
-    pub(crate) socket: Option<Arc<Socket>>,
+    pub(crate) socket: Option<Arc<PeerSocket>>,
     channel: Option<H::Channel>,
     writers: Vec<Writer>,
 }
@@ -95,6 +97,7 @@ pub struct Connection<H: Host> {
     peer: PeerAddress,
     token: AtomicU64,
     is_peer_gone: AtomicBool,
+    is_adopted: AtomicBool,
     /// Only the loop looks at it.
     pub(crate) is_watched_for_writing: AtomicBool,
     inner: Mutex<Inner<H>>,
@@ -109,7 +112,7 @@ impl<H: Host> Connection<H> {
     pub(crate) fn new(
         core: Arc<ServerCore<H>>,
         home: Arc<LoopHandle<Message<H>>>,
-        socket: Socket,
+        socket: PeerSocket,
         peer: PeerAddress,
     ) -> Self {
         let state = ChannelState::new(core.config.mode, core.now_ms());
@@ -120,6 +123,7 @@ impl<H: Host> Connection<H> {
             peer,
             token: AtomicU64::new(NO_TOKEN),
             is_peer_gone: AtomicBool::new(false),
+            is_adopted: AtomicBool::new(false),
             is_watched_for_writing: AtomicBool::new(false),
             inner: Mutex::new(inner),
         }
@@ -147,7 +151,7 @@ impl<H: Host> Connection<H> {
 
     /// The socket, unless it has been closed. Keep it no longer than a call: it closes with its last owner.
     #[must_use]
-    pub fn socket(&self) -> Option<Arc<Socket>> {
+    pub fn socket(&self) -> Option<Arc<PeerSocket>> {
         self.lock().socket.clone()
     }
 
@@ -161,6 +165,24 @@ impl<H: Host> Connection<H> {
         self.is_peer_gone.store(true, Ordering::Release);
     }
 
+    /// Leaves the peer's input in the socket for now, or reads it again.
+    pub fn hold_input(&self, is_held: bool) {
+        self.lock().state.hold_input(is_held, self.core.now_ms());
+        self.attend();
+    }
+
+    /// Whether the peer's input is being left in the socket.
+    #[must_use]
+    pub fn is_input_held(&self) -> bool {
+        self.lock().state.is_input_held()
+    }
+
+    /// Whether nothing more can be written: the connection is closed, or closes when its output is out.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.lock().state.is_closing()
+    }
+
     /// Whether the connection is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -169,6 +191,12 @@ impl<H: Host> Connection<H> {
 
     pub(crate) fn set_token(&self, token: Token) {
         self.token.store(token.0, Ordering::Release);
+    }
+
+    /// Whether a loop has, or is about to have, this connection.
+    #[must_use]
+    pub fn is_adopted(&self) -> bool {
+        self.is_adopted.load(Ordering::Acquire)
     }
 
     /// Calls the loop's attention to this connection. Before the loop has adopted it there is
@@ -298,14 +326,6 @@ impl<H: Host> Connection<H> {
 
     fn address(&self) -> usize {
         std::ptr::from_ref(self).addr()
-    }
-
-    /// The application wants no input for now, or wants it again; meanwhile it is left in the socket.
-    pub fn hold_input(&self, is_held: bool) {
-        self.lock().state.hold_input(is_held, self.core.now_ms());
-        if !is_held {
-            self.attend();
-        }
     }
 
     /// Whether the calling thread runs this connection's channel.
@@ -494,7 +514,7 @@ impl<H: Host> std::fmt::Debug for Connection<H> {
 }
 
 impl<H: Host> Inner<H> {
-    pub(crate) fn take_socket(&mut self) -> Option<Arc<Socket>> {
+    pub(crate) fn take_socket(&mut self) -> Option<Arc<PeerSocket>> {
         self.socket.take()
     }
 
@@ -504,7 +524,7 @@ impl<H: Host> Inner<H> {
 }
 
 /// The descriptor of a socket, as the loop registers it.
-pub(crate) fn fd_of(socket: &Socket) -> BorrowedFd<'_> {
+pub(crate) fn fd_of(socket: &PeerSocket) -> BorrowedFd<'_> {
     socket.as_fd()
 }
 
@@ -521,7 +541,7 @@ enum Sent {
     Blocked,
 }
 
-fn send_some(socket: &Socket, outgoing: &mut Outgoing) -> (usize, io::Result<Sent>) {
+fn send_some(socket: &PeerSocket, outgoing: &mut Outgoing) -> (usize, io::Result<Sent>) {
     let mut sent = 0;
     while !outgoing.unsent().is_empty() {
         match socket.send_with_flags(outgoing.unsent(), libc::MSG_NOSIGNAL) {

@@ -14,6 +14,7 @@ use crossbeam_queue::SegQueue;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Waker};
 
+use crate::open_descriptors::{note_closed, note_open};
 use crate::token::Token;
 
 const EVENTS_PER_TURN: usize = 1024;
@@ -99,6 +100,7 @@ impl<M> PollLoop<M> {
     /// What `epoll_create`, `eventfd` say: the descriptor table is full.
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
+        note_open(&poll);
         let waker = Waker::new(poll.registry(), WAKER)?;
         let handle = LoopHandle {
             messages: SegQueue::new(),
@@ -179,6 +181,7 @@ impl<M> PollLoop<M> {
 impl<M> Drop for PollLoop<M> {
     fn drop(&mut self) {
         self.handle.end();
+        note_closed(&self.poll);
     }
 }
 

@@ -12,21 +12,9 @@ use wiretask_protocol::channel::{ChannelLimits, ChannelMode};
 use wiretask_protocol::native::ConsumerSpec;
 
 use crate::connection::{Connection, Newcomer};
+use crate::log_event::Level;
 use crate::poll_loop::LoopHandle;
 use crate::token::Token;
-
-/// How urgent a log event is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLevel {
-    /// Per connection.
-    Debug,
-    /// Life cycle.
-    Info,
-    /// Degraded.
-    Warning,
-    /// The operator must act.
-    Error,
-}
 
 /// What embeds a server: it runs the channels. Called on loop threads and on any other; it must
 /// neither block nor wait for an interpreter.
@@ -47,10 +35,10 @@ pub trait Host: Send + Sync + Sized + 'static {
     fn release(&self, channel: Self::Channel);
 
     /// Connections wait at a listener that the host accepts from itself (`accepts_by_host`).
-    fn accept_ready(&self, listener_index: usize);
+    fn accept_ready(core: &Arc<ServerCore<Self>>, listener_index: usize);
 
     /// Notes an event for the log.
-    fn log(&self, level: LogLevel, message: String);
+    fn log(&self, level: Level, message: String);
 }
 
 /// What one server is set to.
@@ -122,6 +110,8 @@ pub enum Message<H: Host> {
     FlushSoon(Token),
     /// Accept again: there is room, or the host is done with the listener of this index.
     ListenAgain(Option<usize>),
+    /// The host could not accept: report its listeners again a little later.
+    ListenLater,
     /// Close the listeners, let connections end.
     Drain,
     /// Close everything and end the thread.
@@ -201,11 +191,11 @@ impl<H: Host> ServerCore<H> {
         self.call_host(|host| host.release(channel));
     }
 
-    pub(crate) fn accept_ready(&self, listener_index: usize) {
-        self.call_host(|host| host.accept_ready(listener_index));
+    pub(crate) fn accept_ready(core: &Arc<Self>, listener_index: usize) {
+        core.call_host(|_| H::accept_ready(core, listener_index));
     }
 
-    pub(crate) fn log(&self, level: LogLevel, message: String) {
+    pub(crate) fn log(&self, level: Level, message: String) {
         // If the log itself panics there is nobody left to tell.
         drop(catch_unwind(AssertUnwindSafe(|| self.host.log(level, message))));
     }
@@ -213,7 +203,7 @@ impl<H: Host> ServerCore<H> {
     fn call_host<R>(&self, call: impl FnOnce(&H) -> R) -> Option<R> {
         let outcome = catch_unwind(AssertUnwindSafe(|| call(&self.host))).ok();
         if outcome.is_none() {
-            self.log(LogLevel::Error, "a bug: what embeds the server panicked".into());
+            self.log(Level::Error, "a bug: what embeds the server panicked".into());
         }
         outcome
     }

@@ -105,7 +105,8 @@ fn a_host_that_accepts_itself_gets_every_connection_and_may_let_one_fall() {
         Server::adopt(peer);
         assert_eq!(client.receive(6), b"early\n");
     }
-    assert_eq!(server.connections(), 3);
+    peers.iter().for_each(Server::adopt);
+    assert_eq!(server.connections(), 3, "again is not twice");
     assert_eq!(server.server().accept(7).unwrap_err().kind(), std::io::ErrorKind::NotFound);
 }
 
@@ -118,8 +119,10 @@ fn a_host_that_stopped_halfway_is_told_again_when_it_asks() {
     assert_eq!(server.accepts.recv_timeout(PATIENCE), Ok(0));
     // It takes one and does not ask whether there are more.
     let first = server.server().accept(0).unwrap().unwrap();
-    server.server().listen_again(0);
+    server.server().listen_again(0, true);
     assert_eq!(server.accepts.recv_timeout(PATIENCE), Ok(0));
+    server.server().listen_again(0, false);
+    assert_eq!(server.accepts.recv_timeout(PATIENCE), Ok(0), "a little later");
     eventually("the second is there", || server.server().accept(0).unwrap().is_some());
     drop(first);
 }

@@ -34,6 +34,16 @@ impl Delimiter {
         }
     }
 
+    /// The delimiter, made ready for searching.
+    pub fn needle(&self) -> &Arc<Needle> {
+        &self.needle
+    }
+
+    /// The longest message, delimiter included.
+    pub fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
     /// The message without its delimiter, once completed without an error; before that, what is held of it.
     pub fn value(&self) -> &[u8] {
         self.value.as_slice()

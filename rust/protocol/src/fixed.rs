@@ -19,6 +19,11 @@ impl Fixed {
         Self { length_bytes, taken_bytes: 0, value: Unfinished::default(), error: None }
     }
 
+    /// The length it was made for.
+    pub fn length_bytes(&self) -> u64 {
+        self.length_bytes
+    }
+
     /// The bytes so far: the value, once completed without an error.
     pub fn value(&self) -> &[u8] {
         self.value.as_slice()

@@ -75,6 +75,16 @@ impl LengthPrefixed {
         }
     }
 
+    /// How the length is written.
+    pub fn format(&self) -> LengthFormat {
+        self.format
+    }
+
+    /// The longest message, prefix included.
+    pub fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
     /// The message without its length, once completed without an error; before that, what is held of it.
     pub fn value(&self) -> &[u8] {
         self.value.as_slice()

@@ -34,6 +34,11 @@ impl Line {
         }
     }
 
+    /// The longest line, terminator included.
+    pub fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
     /// The line without its terminator, once completed without an error; before that, what is held of it.
     pub fn value(&self) -> &[u8] {
         self.value.as_slice()

@@ -42,6 +42,21 @@ impl NativeConsumer {
         each!(self, inner => inner.value())
     }
 
+    /// What it was made from.
+    pub fn spec(&self) -> ConsumerSpec {
+        match self {
+            Self::Fixed(fixed) => ConsumerSpec::Fixed { length_bytes: fixed.length_bytes() },
+            Self::Line(line) => ConsumerSpec::Line { max_bytes: line.max_bytes() },
+            Self::Delimiter(delimiter) => ConsumerSpec::Delimiter {
+                needle: Arc::clone(delimiter.needle()),
+                max_bytes: delimiter.max_bytes(),
+            },
+            Self::LengthPrefixed(prefixed) => {
+                ConsumerSpec::LengthPrefixed { format: prefixed.format(), max_bytes: prefixed.max_bytes() }
+            }
+        }
+    }
+
     /// Move the value out without copying it; empty afterwards.
     pub fn take_value(&mut self) -> Vec<u8> {
         each!(self, inner => inner.take_value())
@@ -85,7 +100,7 @@ impl StreamConsumer for NativeConsumer {
 }
 
 /// What makes consumers: kind and limits, checked. Cheap to clone; equal if it makes equal consumers.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum ConsumerSpec {
     /// See [`ConsumerSpec::fixed`].
     Fixed {
@@ -126,17 +141,22 @@ pub enum SpecError {
     LimitTooSmall {
         /// What an empty message takes.
         min_bytes: u64,
+        /// What was given.
+        max_bytes: u64,
     },
 }
 
 impl fmt::Display for SpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::FixedOfZero => f.write_str("n must be at least 1"),
+            Self::FixedOfZero => f.write_str("n must be at least 1, not 0"),
             Self::DelimiterEmpty => f.write_str("delimiter must not be empty"),
             Self::DelimiterTooLong => write!(f, "delimiter must be at most {MAX_DELIMITER_BYTES} bytes"),
-            Self::LimitTooSmall { min_bytes } => {
-                write!(f, "max_bytes must be at least {min_bytes}, which an empty message takes")
+            Self::LimitTooSmall { min_bytes, max_bytes } => {
+                write!(
+                    f,
+                    "max_bytes must be at least {min_bytes}, which an empty message takes, not {max_bytes}"
+                )
             }
         }
     }
@@ -239,7 +259,7 @@ impl ConsumerSpec {
 
 fn at_least(min_bytes: u64, max_bytes: u64) -> Result<(), SpecError> {
     if max_bytes < min_bytes {
-        return Err(SpecError::LimitTooSmall { min_bytes });
+        return Err(SpecError::LimitTooSmall { min_bytes, max_bytes });
     }
     Ok(())
 }
@@ -252,12 +272,18 @@ mod tests {
     #[test]
     fn limits_without_room_for_an_empty_message_are_refused() {
         assert_eq!(ConsumerSpec::fixed(0), Err(SpecError::FixedOfZero));
-        assert_eq!(ConsumerSpec::line(0), Err(SpecError::LimitTooSmall { min_bytes: 1 }));
+        assert_eq!(ConsumerSpec::line(0), Err(SpecError::LimitTooSmall { min_bytes: 1, max_bytes: 0 }));
         assert_eq!(ConsumerSpec::delimiter(b"", 10), Err(SpecError::DelimiterEmpty));
         assert_eq!(ConsumerSpec::delimiter(&[0; 1025], 2000), Err(SpecError::DelimiterTooLong));
-        assert_eq!(ConsumerSpec::delimiter(b"ab", 1), Err(SpecError::LimitTooSmall { min_bytes: 2 }));
+        assert_eq!(
+            ConsumerSpec::delimiter(b"ab", 1),
+            Err(SpecError::LimitTooSmall { min_bytes: 2, max_bytes: 1 })
+        );
         let format = LengthFormat::U32(ByteOrder::Big);
-        assert_eq!(ConsumerSpec::length_prefixed(format, 3), Err(SpecError::LimitTooSmall { min_bytes: 4 }));
+        assert_eq!(
+            ConsumerSpec::length_prefixed(format, 3),
+            Err(SpecError::LimitTooSmall { min_bytes: 4, max_bytes: 3 })
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use alloc::{boxed::Box, vec};
 use memchr::memchr;
 
 /// A delimiter made ready for searching; shared by all searches for it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Needle {
     bytes: Box<[u8]>,
     /// `fallback[i]`: the length of the longest proper prefix of the delimiter that ends `bytes[..=i]`.

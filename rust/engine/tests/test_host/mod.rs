@@ -13,8 +13,9 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use wiretask_engine::connection::{Connection, Next, Wrote};
+use wiretask_engine::log_event::Level;
 use wiretask_engine::server::Server;
-use wiretask_engine::server_core::{Host, LogLevel, ServerConfig, ServerStats};
+use wiretask_engine::server_core::{Host, ServerConfig, ServerCore, ServerStats};
 use wiretask_protocol::channel::{ChannelLimits, ChannelMode, Work};
 use wiretask_protocol::native::{ConsumerSpec, NativeConsumer};
 
@@ -80,12 +81,12 @@ impl Host for TestHost {
         self.maybe_panic("release");
     }
 
-    fn accept_ready(&self, listener_index: usize) {
-        self.maybe_panic("accept_ready");
-        self.accepts.lock().unwrap().send(listener_index).unwrap();
+    fn accept_ready(core: &Arc<ServerCore<Self>>, listener_index: usize) {
+        core.host.maybe_panic("accept_ready");
+        core.host.accepts.lock().unwrap().send(listener_index).unwrap();
     }
 
-    fn log(&self, _level: LogLevel, message: String) {
+    fn log(&self, _level: Level, message: String) {
         self.logged.lock().unwrap().push(message);
         self.maybe_panic("log");
     }

@@ -1,0 +1,576 @@
+"""The extension module: what wiretask keeps in Rust. Import the public names from `wiretask`.
+
+Written by hand; `mypy.stubtest` compares it with the module.
+"""
+
+from typing import Any, Final, Literal, Self, final
+
+from typing_extensions import Buffer, disjoint_base
+
+from wiretask.errors import ProtocolError
+from wiretask.tasks import DispatcherStats
+
+__all__ = [
+    "WORK_CLOSED",
+    "WORK_END_OF_INPUT",
+    "WORK_OPENED",
+    "WORK_TASKS",
+    "Channel",
+    "ChannelOpening",
+    "Connection",
+    "ConsumerFactory",
+    "Delimiter",
+    "FixedStream",
+    "LengthPrefixed",
+    "Line",
+    "Mailroom",
+    "Orphans",
+    "QueueWatch",
+    "Server",
+    "StreamConsumer",
+    "TaskQueue",
+    "Worker",
+    "__version__",
+    "begin_exit",
+    "claim_exit_hook",
+    "close_descriptors_after_fork",
+    "finish_exit",
+    "in_worker",
+    "is_exiting",
+    "is_native_parser",
+    "post_log",
+    "protocol_error_examples",
+    "reset_after_fork",
+]
+
+__version__: str
+
+@disjoint_base
+class StreamConsumer:
+    """What every native stream consumer does; made only as one of its subclasses.
+
+    One object reads one message. One thread at a time per object; several are safe, but find the stream
+    mixed. No method blocks. Source: `IStreamConsumer`.
+    """
+
+    def received(self, data: Buffer) -> int:
+        """Take bytes from the stream and return how many were consumed.
+
+        Args:
+            data: the next bytes, in order; may be empty; any length. `bytes` is the fast path; any other
+                contiguous buffer is copied in small pieces. It may be re-used after the call.
+        Returns:
+            0..len(data) bytes. Less than len(data) only once `completed` is true; 0 for data that is not
+            empty only if `completed` was true before.
+        Raises:
+            TypeError: data is not bytes-like or not contiguous. A peer's error never raises: see `error`.
+        After failure: `completed` is true, `error` is set, nothing more is consumed.
+        """
+
+    @property
+    def completed(self) -> bool:
+        """Whether it has all it needs, or has failed; nothing more is consumed then."""
+
+    @property
+    def error(self) -> ProtocolError | None:
+        """The peer's fault, or None: a value to look at, which is raised by nobody.
+
+        A new exception object at each access, so that raising one keeps nothing alive.
+        """
+
+    @property
+    def value(self) -> bytes:
+        """The message's content, without terminator or prefix: the same object at each access.
+
+        Raises:
+            RuntimeError: it is not completed, or there was an `error`.
+        """
+
+    @property
+    def empty(self) -> bool:
+        """Whether the completed message asks for nothing, so that a server skips it: a blank `Line`."""
+
+    def end_of_input(self) -> None:
+        """Tell it that the peer will send nothing more.
+
+        In the middle of a message it is then completed with an `IncompleteMessageError`. Before the first
+        byte of a message, and after completion, nothing changes.
+        """
+
+class FixedStream(StreamConsumer):
+    """A consumer of exactly n bytes; with n = 0 it is completed from the start."""
+
+    def __new__(cls, n: int) -> Self:
+        """A fresh consumer.
+
+        Args:
+            n: the length in bytes, 0..2**64-1. Memory follows what arrives.
+        Raises:
+            TypeError, ValueError: n is no such number.
+        """
+
+    @classmethod
+    def configured(cls, n: int) -> ConsumerFactory:
+        """A native factory of such consumers, for use as `parser_class`.
+
+        Raises:
+            ValueError: n is less than 1: there would be messages without end between two bytes.
+            TypeError: called on a subclass, whose objects a native factory cannot make.
+        """
+
+class Line(StreamConsumer):
+    """A consumer of one line: a line feed ends it, one carriage return before that is not content either.
+
+    A blank line is `empty`. A line too long is the error "line_too_long" as soon as max_bytes have come.
+    """
+
+    def __new__(cls, adj: object = None, /, *, max_bytes: int = 65536) -> Self:
+        """A fresh consumer.
+
+        Args:
+            adj: what a server passes to its `parser_class`; ignored.
+            max_bytes: the longest line in bytes of the stream, terminator included; at least 1.
+        Raises:
+            TypeError: a number, str or bytes was given as `adj`: meant as a limit, no doubt.
+            ValueError: max_bytes is out of range.
+        """
+
+    @classmethod
+    def configured(cls, *, max_bytes: int = 65536) -> ConsumerFactory:
+        """A native factory of such consumers, for use as `parser_class`.
+
+        Raises:
+            ValueError: as the constructor. TypeError: called on a subclass.
+        """
+
+class Delimiter(StreamConsumer):
+    """A consumer of everything up to the first occurrence of a delimiter, which is not part of the value.
+
+    A message too long is the error "message_too_long" as soon as max_bytes have come. An empty message
+    counts.
+    """
+
+    def __new__(cls, delimiter: bytes | bytearray, *, max_bytes: int = 65536) -> Self:
+        """A fresh consumer.
+
+        Args:
+            delimiter: 1 to 1024 bytes.
+            max_bytes: the longest message in bytes of the stream, delimiter included; at least its length.
+        Raises:
+            TypeError, ValueError: an argument is not that.
+        """
+
+    @classmethod
+    def configured(cls, delimiter: bytes | bytearray, *, max_bytes: int = 65536) -> ConsumerFactory:
+        """A native factory of such consumers, for use as `parser_class`; prepares the delimiter once for all.
+
+        Raises:
+            TypeError, ValueError: as the constructor. TypeError: called on a subclass.
+        """
+
+class LengthPrefixed(StreamConsumer):
+    """A consumer of a length and that many bytes; the length is not part of the value.
+
+    A length above the limit is the error "length_too_large" before any content is taken; a varint must be in
+    its shortest form ("length_overlong") and fit into 64 bits ("length_overflow").
+    """
+
+    def __new__(
+        cls,
+        adj: object = None,
+        /,
+        *,
+        size: Literal[1, 2, 4, 8, "varint"] = 4,
+        byteorder: Literal["big", "little"] = "big",
+        max_bytes: int = 1048576,
+    ) -> Self:
+        """A fresh consumer.
+
+        Args:
+            adj: what a server passes to its `parser_class`; ignored.
+            size: how many bytes the length has, or "varint" for unsigned LEB128 of at most 10 bytes.
+            byteorder: the byte order of the length; means nothing for 1 byte and for a varint.
+            max_bytes: the longest message in bytes of the stream, length included; at least the length's own.
+        Raises:
+            TypeError: a number, str or bytes was given as `adj`: meant as a size, no doubt.
+            ValueError: an argument is not that.
+        """
+
+    @classmethod
+    def configured(
+        cls,
+        *,
+        size: Literal[1, 2, 4, 8, "varint"] = 4,
+        byteorder: Literal["big", "little"] = "big",
+        max_bytes: int = 1048576,
+    ) -> ConsumerFactory:
+        """A native factory of such consumers, for use as `parser_class`.
+
+        Raises:
+            ValueError: as the constructor. TypeError: called on a subclass.
+        """
+
+@final
+class ConsumerFactory:
+    """Makes native consumers that are all alike; the value of `configured()`.
+
+    Immutable, hashable, equal to a factory of the same kind with the same arguments.
+    """
+
+    def __call__(self, adj: object = None, /) -> StreamConsumer:
+        """A fresh consumer; adj, which a server passes to its `parser_class`, is ignored."""
+
+    def encode(self, value: Buffer) -> bytes:
+        """The bytes from which one of its consumers reads `value` back.
+
+        Raises:
+            TypeError: value is not bytes-like.
+            ValueError: no bytes would be read back as this value: it contains the terminator, is too long ...
+        """
+
+    def __eq__(self, other: object, /) -> bool: ...
+    def __hash__(self, /) -> int: ...
+
+def protocol_error_examples() -> list[ProtocolError]:
+    """One error of each kind that a native consumer can have: for tests that must know them all."""
+
+def claim_exit_hook() -> bool:
+    """True for the first caller in the process, who registers the exit hook."""
+
+def is_exiting() -> bool:
+    """Whether `begin_exit` was called: nothing new must be started, nothing waits any more."""
+
+def begin_exit() -> None:
+    """Begin the exit: from now on nobody starts to wait. The caller then wakes those who wait."""
+
+def finish_exit(timeout_seconds: float) -> int:
+    """Wait until no thread is outside the interpreter, and let nobody back after that.
+
+    Returns how many were left outside; they never run again. Blocking: up to `timeout_seconds`.
+    """
+
+def reset_after_fork() -> None:
+    """Forget, in the child of a fork, the threads of the parent; before any other thread is there."""
+
+def post_log(level: int, message: str) -> None:
+    """Put a log event into the mailbox, as native threads do. For tests."""
+
+@final
+class Mailroom:
+    """The housekeeper's end of the mailbox; one at a time in a process, used by one thread."""
+
+    @staticmethod
+    def claim() -> Mailroom | None:
+        """The mailbox's one end, or None while somebody else holds it."""
+
+    @staticmethod
+    def pending() -> int:
+        """How many chores wait."""
+
+    @property
+    def cell(self) -> list[Any]:
+        """One element: the chore at hand, a tuple, until the housekeeper has begun with it; then None."""
+
+    def wait(self, timeout_seconds: float | None = None) -> bool:
+        """Wait for a chore and put it into `cell[0]`: True. False: time over, or the housekeeper must leave."""
+
+@final
+class TaskQueue:
+    """A queue of tasks and the seats of its workers. Every method: any thread."""
+
+    NEEDS_CARE: int
+    FULL: int
+    CLOSED: int
+    MAX_WORKERS: int
+
+    def __new__(cls, name: str, max_pending: int | None = None) -> Self: ...
+    def belong_to(self, dispatcher: object) -> None:
+        """Name the dispatcher, by a weak reference, that looks after the workers."""
+
+    def push(self, task: object) -> int | None:
+        """Queue a task: None when all is well, else `NEEDS_CARE` (queued), `FULL` or `CLOSED` (not queued)."""
+
+    def ask_for_care(self) -> None:
+        """Have each `push` report `NEEDS_CARE` until `take_care`."""
+
+    def take_care(self) -> bool:
+        """Stop `push` reporting `NEEDS_CARE`; True if it did."""
+
+    def set_target(self, count: int) -> None:
+        """Set how many workers there shall be; more than 0 opens a queue that was shut."""
+
+    def claim(self) -> Worker | None:
+        """A seat for one more worker, or None when none is missing."""
+
+    def close(self, *, drain: bool) -> None:
+        """Take no more tasks: workers leave, now or (`drain`) when the queue is empty. See also `orphans`."""
+
+    def orphans(self) -> Orphans:
+        """The tasks of a closed queue, to be cancelled by the caller."""
+
+    def wait_for_workers(self, rest: int, timeout_seconds: float) -> int:
+        """Wait until at most `rest` workers are left or the time is over; returns how many are left."""
+
+    def is_worker_thread(self) -> bool:
+        """Whether the calling thread is one of the queue's workers."""
+
+    def is_open(self) -> bool:
+        """Whether tasks are taken."""
+
+    def target(self) -> int:
+        """How many workers there shall be."""
+
+    def pending(self) -> int:
+        """How many tasks wait."""
+
+    def count_error(self) -> None:
+        """Count an exception that came out of a task."""
+
+    def stats(self) -> DispatcherStats:
+        """All counters."""
+
+    def watch(self) -> QueueWatch:
+        """The watch that tells whether the queue keeps climbing; the housekeeper gets one by itself."""
+
+@final
+class Worker:
+    """One worker's end of the queue, used by one thread. Dropped, it gives seat and task back."""
+
+    @property
+    def cell(self) -> list[Any]:
+        """One element: the task at hand, until it is started; then None."""
+
+    @property
+    def index(self) -> int:
+        """The worker's number: the lowest that was free."""
+
+    @property
+    def name(self) -> str:
+        """The dispatcher's name."""
+
+    def next(self) -> bool:
+        """Put the next task into `cell[0]`, waiting for one if need be: True. False: the worker must leave.
+
+        A task that is still in the cell is given out again. Blocking: any time.
+        """
+
+    def leave(self) -> None:
+        """Give the seat back, and a task that was not started to the queue. A second call does nothing."""
+
+    def give_up(self, requested: int | None = None) -> None:
+        """Give the seat back because no thread can be started; the target falls if it still is `requested`."""
+
+    def count_error(self) -> None:
+        """Count an exception that came out of a task."""
+
+@final
+class Orphans:
+    """The tasks of a closed queue, one after the other; used by one thread."""
+
+    @property
+    def cell(self) -> list[Any]:
+        """One element: the task at hand, until it is being cancelled; then None."""
+
+    def next(self) -> bool:
+        """Put the next task into `cell[0]`: True. False: none is left."""
+
+@final
+class QueueWatch:
+    """Tells whether a queue keeps climbing; used by one thread."""
+
+    @property
+    def name(self) -> str:
+        """The dispatcher's name."""
+
+    def sample(self, now_seconds: float) -> tuple[int, int, float] | None:
+        """Look at the queue: None, or (depth, growth, oldest wait in seconds); growth 0 means recovered."""
+
+    def try_end(self) -> bool:
+        """Whether the watch may end: the queue is short and the operator is owed nothing."""
+
+WORK_OPENED: Final[int]
+WORK_END_OF_INPUT: Final[int]
+WORK_TASKS: Final[int]
+WORK_CLOSED: Final[int]
+
+@final
+class Connection:
+    """The connected socket of one peer; `wiretask.Connection` is its public face. Made by a server."""
+
+    @property
+    def identity(self) -> int:
+        """A number that no other open connection has."""
+
+    @property
+    def peer(self) -> Any:
+        """The address of the peer, in the form of the socket's family."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed."""
+
+    @property
+    def client_disconnected(self) -> bool:
+        """Whether the peer has ended its input or is gone."""
+
+    @property
+    def is_reading_paused(self) -> bool:
+        """Whether `pause_reading` is in force."""
+
+    def pause_reading(self) -> None:
+        """Read no more for now."""
+
+    def resume_reading(self) -> None:
+        """Read again."""
+
+    def write(self, data: Buffer, /) -> int:
+        """Take bytes for the peer and return how many: all of them. See `Channel.write`."""
+
+    def flush(self, block: bool, /) -> None:
+        """Send what waits. See `Channel.flush`."""
+
+    def close_when_done(self) -> None:
+        """Close when the output is out."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+    def cancel_queued(self) -> None:
+        """Close, because the worker that was to run the channel never will."""
+
+    def fileno(self) -> int:
+        """The descriptor, -1 once closed."""
+
+    def duplicate(self) -> int:
+        """A new descriptor for the socket, close-on-exec, which the caller has to close.
+
+        Raises:
+            OSError: the connection is closed (EBADF), or the descriptor table is full.
+        """
+
+@disjoint_base
+class ChannelOpening:
+    """What is queued for a connection without a channel object; a Python subclass makes the object."""
+
+    def __new__(cls, connection: Connection, /) -> Self: ...
+    @property
+    def connection(self) -> Connection:
+        """The connection."""
+
+    @property
+    def server(self) -> Any:
+        """The Python server; ReferenceError once it has been collected."""
+
+@disjoint_base
+class Channel:
+    """The base of `wiretask.ServerChannel`: its connection, and the output of its tasks."""
+
+    def __new__(cls, *_args: object, **_kwargs: object) -> Self: ...
+    @property
+    def addr(self) -> Any:
+        """The address of the peer, in the form of the socket's family."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed."""
+
+    @property
+    def client_disconnected(self) -> bool:
+        """Whether the peer has ended its input (it may still read the answer) or is gone."""
+
+    def write(self, data: Buffer) -> int:
+        """Take bytes for the peer and return how many: all of them.
+
+        What the task that runs writes leaves when it is done, on `flush`, or when `adj.send_bytes` wait; what
+        another thread writes leaves at once.
+
+        Raises:
+            TypeError: data is not bytes-like.
+            ClientDisconnectedError: the connection is closed, or closing.
+        After failure: nothing of `data` will be sent, unless the connection was lost meanwhile.
+        Threads: any. Blocking: while more than `adj.outbuf_high_watermark` bytes wait.
+        """
+
+    def flush(self, block: bool = False) -> None:
+        """Send what waits, as far as the socket takes it; with `block` wait until it has taken all.
+
+        Raises:
+            ClientDisconnectedError: the connection is closed, or was lost.
+        Threads: any. Blocking: only with `block`, until the peer has read or `adj.write_timeout_seconds` is over.
+        """
+
+    def close_when_done(self) -> None:
+        """Serve no further request, and close when the output is out. Any thread; twice is harmless."""
+
+    def close(self) -> None:
+        """Close like `close_when_done`."""
+
+    @property
+    def _connection(self) -> Connection: ...
+    @property
+    def _server(self) -> Any: ...
+    @property
+    def _is_closing(self) -> bool: ...
+    def _bind(self, connection: Connection, channel: object, /) -> None: ...
+    def _abort(self) -> None: ...
+    def _next_work(self) -> Any: ...
+    def _tasks_queued(self) -> bool: ...
+    def _set_request_begun(self, has_begun: bool, /) -> None: ...
+    def _flush_soon(self) -> None: ...
+    def _give_up(self) -> None: ...
+    def _cancel_queued(self) -> None: ...
+
+@final
+class Server:
+    """The loop threads of one server. They run as soon as it is made."""
+
+    def __new__(
+        cls,
+        server: object,
+        opening_class: type[ChannelOpening],
+        queue: TaskQueue | None,
+        descriptors: list[int],
+        settings: dict[str, Any],
+        /,
+    ) -> Server: ...
+    def drain(self) -> None:
+        """Close the listeners, let connections come to their end."""
+
+    def wait_drained(self, seconds: float, /) -> bool:
+        """Whether all connections have ended within `seconds`."""
+
+    def stop(self, seconds: float, /) -> bool:
+        """Close everything and end the loops; whether they have ended within `seconds`."""
+
+    def abandon(self) -> None:
+        """Let everything go as it is: in the child of a fork, where the loops do not exist."""
+
+    def accept(self, listener_index: int, /) -> Connection | None:
+        """A new connection of a listener, or None if none waits.
+
+        Raises:
+            OSError: what accept(2) says.
+        """
+
+    @property
+    def accept_calls(self) -> int:
+        """How often `accept` was called."""
+
+    def listen_again(self, listener_index: int, at_once: bool, /) -> None:
+        """Report a listener again if connections wait: at once, or a little later."""
+
+    def stats(self) -> dict[str, int]:
+        """The server's counters by name."""
+
+def is_native_parser(parser_class: object, /) -> bool:
+    """Whether a parser class runs on the loop.
+
+    Raises:
+        TypeError: it is native, but cannot be made from settings alone.
+    """
+
+def close_descriptors_after_fork() -> None:
+    """Close the copies of the engine's descriptors that the child of a fork has got. Only there, once."""
+
+def in_worker() -> bool:
+    """Whether the calling thread is a worker of any task queue."""
