@@ -102,16 +102,18 @@ impl Connection {
     /// Close when the output is out.
     fn close_when_done(&self, py: Python<'_>) {
         gil::detached(py, Section::Send, || self.connection.close_when_done());
+        EngineServer::adopt_closing(&self.connection);
     }
 
     /// Close at once.
     fn abort(&self) {
         self.connection.abort(CloseReason::Aborted);
+        EngineServer::adopt_closing(&self.connection);
     }
 
-    /// Close, because the worker that was to run the channel never will.
-    fn cancel_queued(&self) {
-        self.connection.cancel_work();
+    /// Close, because the worker that was to run the channel never will; whether `handle_close` is due.
+    fn cancel_queued(&self) -> bool {
+        self.connection.cancel_work()
     }
 
     /// The descriptor, -1 once closed.
@@ -149,6 +151,12 @@ impl ChannelOpening {
         Connection { connection: Arc::clone(&self.connection) }
     }
 
+    /// Whether a worker has the connection, or is to get it.
+    #[getter]
+    fn _is_queued(&self) -> bool {
+        self.connection.current_run().is_some()
+    }
+
     /// The Python server.
     #[getter]
     fn server<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
@@ -181,18 +189,26 @@ impl Channel {
     /// Ties channel and connection together; a connection that the server's own `accept` gave begins
     /// to be served.
     #[pyo3(signature = (connection, channel, /))]
-    fn _bind(&self, connection: &Connection, channel: Py<PyAny>) -> PyResult<()> {
+    fn _bind(&self, py: Python<'_>, connection: &Connection, channel: Py<PyAny>) -> PyResult<()> {
         let connection = &connection.connection;
         if self.connection.set(Arc::clone(connection)).is_err() {
             return Err(PyRuntimeError::new_err("the channel has a connection already"));
         }
-        if connection.attach_channel(channel).is_err() && !connection.is_closed() {
+        if connection.attach_channel(channel).is_err() {
+            if connection.is_closed() {
+                return Err(disconnected(py));
+            }
             return Err(PyRuntimeError::new_err("the connection has a channel already"));
         }
         if !connection.is_adopted() {
             EngineServer::adopt(connection);
         }
         Ok(())
+    }
+
+    /// Raises RuntimeError if `_bind` was not called.
+    fn _check_bound(&self) -> PyResult<()> {
+        self.bound().map(|_| ())
     }
 
     /// The connection.
@@ -294,18 +310,22 @@ impl Channel {
     /// The worker that runs the channel cannot go on: the connection closes.
     fn _give_up(&self) -> PyResult<()> {
         let connection = self.bound()?;
-        if connection.is_run_by_caller() {
-            connection.cancel_work();
-        } else {
-            connection.abort(CloseReason::Aborted);
+        match connection.current_run() {
+            Some(run) if connection.is_run_by_caller() => connection.give_up_run(run),
+            _ => connection.abort(CloseReason::Aborted),
         }
         Ok(())
     }
 
-    /// The channel was queued and will not be run: the connection closes.
-    fn _cancel_queued(&self) -> PyResult<()> {
-        self.bound()?.cancel_work();
-        Ok(())
+    /// The channel was queued and will not be run: the connection closes. Whether `handle_close` is due.
+    fn _cancel_queued(&self) -> PyResult<bool> {
+        Ok(self.bound()?.cancel_work())
+    }
+
+    /// Whether a worker has the channel, or is to get it.
+    #[getter]
+    fn _is_queued(&self) -> PyResult<bool> {
+        Ok(self.bound()?.current_run().is_some())
     }
 }
 
