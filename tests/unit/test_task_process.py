@@ -265,4 +265,3 @@ def test_grandchild_and_shut_dispatcher_after_fork():
                 raise AssertionError
     """)
     assert (done.returncode, done.stderr) == (0, "")
-

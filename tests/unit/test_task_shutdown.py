@@ -158,7 +158,9 @@ def test_shutdown_from_many_threads_at_once():
         for task in tasks:
             dispatcher.addTask(task)
         results = []
-        callers = [threading.Thread(target=lambda d=dispatcher: results.append(d.shutdown())) for _ in range(4)]
+        callers = [
+            threading.Thread(target=lambda d=dispatcher: results.append(d.shutdown())) for _ in range(4)
+        ]
         for caller in callers:
             caller.start()
         for caller in callers:

@@ -6,6 +6,7 @@ pub mod errors;
 pub mod gil;
 pub mod housekeeper;
 pub mod tasks;
+pub mod workers;
 
 /// What `wiretask` keeps in Rust; import the public names from `wiretask`.
 #[pymodule(gil_used = true)]
@@ -21,7 +22,9 @@ mod _native {
     #[pymodule_export]
     use crate::housekeeper::{Mailroom, post_log};
     #[pymodule_export]
-    use crate::tasks::{Orphans, QueueWatch, TaskQueue, Worker};
+    use crate::tasks::{QueueWatch, TaskQueue};
+    #[pymodule_export]
+    use crate::workers::{Orphans, Worker};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
