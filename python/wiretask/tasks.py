@@ -238,10 +238,8 @@ class ThreadedTaskDispatcher:
 
     def __repr__(self) -> str:
         stats = self._queue.stats()
-        return (
-            f"<{type(self).__qualname__} {self._name!r}: {stats['threads_alive']} of {stats['threads_target']}
-            " f"threads, {stats['pending']} tasks wait>"
-        )
+        threads = f"{stats['threads_alive']} of {stats['threads_target']} threads"
+        return f"<{type(self).__qualname__} {self._name!r}: {threads}, {stats['pending']} tasks wait>"
 
     def _make_queue(self) -> None:
         self._queue = TaskQueue(self._name, self._max_pending)

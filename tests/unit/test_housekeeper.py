@@ -7,7 +7,6 @@ import sys
 import threading
 
 from task_fakes import RecordingTask, busy_dispatcher, wait_until
-
 from wiretask import _native, housekeeper
 from wiretask.tasks import ThreadedTaskDispatcher
 

@@ -8,11 +8,10 @@ import threading
 
 import pytest
 from task_fakes import Gate, RecordingTask, busy_dispatcher, wait_until
-from zope.interface.verify import verifyClass, verifyObject
-
 from wiretask.errors import ServerClosedError, TaskQueueFullError
 from wiretask.interfaces import ITask, ITaskDispatcher
 from wiretask.tasks import Task, ThreadedTaskDispatcher
+from zope.interface.verify import verifyClass, verifyObject
 
 
 def signature_of(method):
@@ -235,7 +234,7 @@ class CountingDispatcher(ThreadedTaskDispatcher):
         self.seen = []
         super().__init__(*arguments, **options)
 
-    def addTask(self, task):
+    def addTask(self, task):  # noqa: N802
         self.seen.append(task)
         super().addTask(task)
 

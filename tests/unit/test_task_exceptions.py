@@ -10,7 +10,6 @@ import threading
 
 import pytest
 from task_fakes import RecordingTask, wait_until
-
 from wiretask.tasks import ThreadedTaskDispatcher
 
 
