@@ -3,7 +3,7 @@
 Written by hand; `mypy.stubtest` compares it with the module.
 """
 
-from typing import Any, Literal, Self, final
+from typing import Any, Final, Literal, Self, final
 
 from typing_extensions import Buffer, disjoint_base
 
@@ -11,6 +11,13 @@ from wiretask.errors import ProtocolError
 from wiretask.tasks import DispatcherStats
 
 __all__ = [
+    "WORK_CLOSED",
+    "WORK_END_OF_INPUT",
+    "WORK_OPENED",
+    "WORK_TASKS",
+    "Channel",
+    "ChannelOpening",
+    "Connection",
     "ConsumerFactory",
     "Delimiter",
     "FixedStream",
@@ -19,14 +26,18 @@ __all__ = [
     "Mailroom",
     "Orphans",
     "QueueWatch",
+    "Server",
     "StreamConsumer",
     "TaskQueue",
     "Worker",
     "__version__",
     "begin_exit",
     "claim_exit_hook",
+    "close_descriptors_after_fork",
     "finish_exit",
+    "in_worker",
     "is_exiting",
+    "is_native_parser",
     "post_log",
     "protocol_error_examples",
     "reset_after_fork",
@@ -382,3 +393,190 @@ class QueueWatch:
 
     def try_end(self) -> bool:
         """Whether the watch may end: the queue is short and the operator is owed nothing."""
+
+WORK_OPENED: Final[int]
+WORK_END_OF_INPUT: Final[int]
+WORK_TASKS: Final[int]
+WORK_CLOSED: Final[int]
+
+@final
+class Connection:
+    """The connected socket of one peer; `wiretask.Connection` is its public face. Made by a server."""
+
+    @property
+    def identity(self) -> int:
+        """A number that no other open connection has."""
+
+    @property
+    def peer(self) -> Any:
+        """The address of the peer, in the form of the socket's family."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed."""
+
+    @property
+    def client_disconnected(self) -> bool:
+        """Whether the peer has ended its input or is gone."""
+
+    @property
+    def is_reading_paused(self) -> bool:
+        """Whether `pause_reading` is in force."""
+
+    def pause_reading(self) -> None:
+        """Read no more for now."""
+
+    def resume_reading(self) -> None:
+        """Read again."""
+
+    def write(self, data: Buffer, /) -> int:
+        """Take bytes for the peer and return how many: all of them. See `Channel.write`."""
+
+    def flush(self, block: bool, /) -> None:
+        """Send what waits. See `Channel.flush`."""
+
+    def close_when_done(self) -> None:
+        """Close when the output is out."""
+
+    def abort(self) -> None:
+        """Close at once."""
+
+    def cancel_queued(self) -> None:
+        """Close, because the worker that was to run the channel never will."""
+
+    def fileno(self) -> int:
+        """The descriptor, -1 once closed."""
+
+    def duplicate(self) -> int:
+        """A new descriptor for the socket, close-on-exec, which the caller has to close.
+
+        Raises:
+            OSError: the connection is closed (EBADF), or the descriptor table is full.
+        """
+
+@disjoint_base
+class ChannelOpening:
+    """What is queued for a connection without a channel object; a Python subclass makes the object."""
+
+    def __new__(cls, connection: Connection, /) -> Self: ...
+    @property
+    def connection(self) -> Connection:
+        """The connection."""
+
+    @property
+    def server(self) -> Any:
+        """The Python server; ReferenceError once it has been collected."""
+
+@disjoint_base
+class Channel:
+    """The base of `wiretask.ServerChannel`: its connection, and the output of its tasks."""
+
+    def __new__(cls, *_args: object, **_kwargs: object) -> Self: ...
+    @property
+    def addr(self) -> Any:
+        """The address of the peer, in the form of the socket's family."""
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection is closed."""
+
+    @property
+    def client_disconnected(self) -> bool:
+        """Whether the peer has ended its input (it may still read the answer) or is gone."""
+
+    def write(self, data: Buffer) -> int:
+        """Take bytes for the peer and return how many: all of them.
+
+        What the task that runs writes leaves when it is done, on `flush`, or when `adj.send_bytes` wait; what
+        another thread writes leaves at once.
+
+        Raises:
+            TypeError: data is not bytes-like.
+            ClientDisconnectedError: the connection is closed, or closing.
+        After failure: nothing of `data` will be sent, unless the connection was lost meanwhile.
+        Threads: any. Blocking: while more than `adj.outbuf_high_watermark` bytes wait.
+        """
+
+    def flush(self, block: bool = False) -> None:
+        """Send what waits, as far as the socket takes it; with `block` wait until it has taken all.
+
+        Raises:
+            ClientDisconnectedError: the connection is closed, or was lost.
+        Threads: any. Blocking: only with `block`, until the peer has read or `adj.write_timeout_seconds` is over.
+        """
+
+    def close_when_done(self) -> None:
+        """Serve no further request, and close when the output is out. Any thread; twice is harmless."""
+
+    def close(self) -> None:
+        """Close like `close_when_done`."""
+
+    @property
+    def _connection(self) -> Connection: ...
+    @property
+    def _server(self) -> Any: ...
+    @property
+    def _is_closing(self) -> bool: ...
+    def _bind(self, connection: Connection, channel: object, /) -> None: ...
+    def _abort(self) -> None: ...
+    def _next_work(self) -> Any: ...
+    def _tasks_queued(self) -> bool: ...
+    def _set_request_begun(self, has_begun: bool, /) -> None: ...
+    def _flush_soon(self) -> None: ...
+    def _give_up(self) -> None: ...
+    def _cancel_queued(self) -> None: ...
+
+@final
+class Server:
+    """The loop threads of one server. They run as soon as it is made."""
+
+    def __new__(
+        cls,
+        server: object,
+        opening_class: type[ChannelOpening],
+        queue: TaskQueue | None,
+        descriptors: list[int],
+        settings: dict[str, Any],
+        /,
+    ) -> Server: ...
+    def drain(self) -> None:
+        """Close the listeners, let connections come to their end."""
+
+    def wait_drained(self, seconds: float, /) -> bool:
+        """Whether all connections have ended within `seconds`."""
+
+    def stop(self, seconds: float, /) -> bool:
+        """Close everything and end the loops; whether they have ended within `seconds`."""
+
+    def abandon(self) -> None:
+        """Let everything go as it is: in the child of a fork, where the loops do not exist."""
+
+    def accept(self, listener_index: int, /) -> Connection | None:
+        """A new connection of a listener, or None if none waits.
+
+        Raises:
+            OSError: what accept(2) says.
+        """
+
+    @property
+    def accept_calls(self) -> int:
+        """How often `accept` was called."""
+
+    def listen_again(self, listener_index: int, at_once: bool, /) -> None:
+        """Report a listener again if connections wait: at once, or a little later."""
+
+    def stats(self) -> dict[str, int]:
+        """The server's counters by name."""
+
+def is_native_parser(parser_class: object, /) -> bool:
+    """Whether a parser class runs on the loop.
+
+    Raises:
+        TypeError: it is native, but cannot be made from settings alone.
+    """
+
+def close_descriptors_after_fork() -> None:
+    """Close the copies of the engine's descriptors that the child of a fork has got. Only there, once."""
+
+def in_worker() -> bool:
+    """Whether the calling thread is a worker of any task queue."""

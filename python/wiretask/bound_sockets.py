@@ -15,9 +15,7 @@ __all__ = ["checked_bound_sockets"]
 _FAMILIES = (socket.AF_INET, socket.AF_INET6, socket.AF_UNIX)
 
 
-def checked_bound_sockets(
-    sockets: Iterable[socket.socket], name: str = "sockets"
-) -> tuple[socket.socket, ...]:
+def checked_bound_sockets(sockets: Iterable[socket.socket], name: str = "sockets") -> tuple[socket.socket, ...]:
     """Return the sockets as a tuple if each can be listened on; they are not changed in any way.
 
     Args:

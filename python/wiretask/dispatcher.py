@@ -23,6 +23,7 @@ from zope.interface import implementer
 
 from wiretask.event_loop import DISCONNECTED_ERRNOS, ExitNow, SocketMap, close_all, loop, socket_map
 from wiretask.interfaces import IDispatcher
+from wiretask.logs import log_at
 
 __all__ = ["Dispatcher", "ExitNow", "SocketAddress", "SocketMap", "close_all", "loop", "socket_map"]
 
@@ -30,12 +31,6 @@ SocketAddress: TypeAlias = tuple[Any, ...] | str | bytes
 """An address in the form of the socket's family, as the `socket` module takes and gives it."""
 
 _LOG = logging.getLogger("wiretask.dispatcher")
-_LEVELS = {
-    "debug": logging.DEBUG,
-    "info": logging.INFO,
-    "warning": logging.WARNING,
-    "error": logging.ERROR,
-}
 _NOTHING_YET = {errno.EWOULDBLOCK, errno.EAGAIN}
 _GONE_BEFORE_ACCEPT = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM}
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
@@ -230,7 +225,7 @@ class Dispatcher:
 
     def log_info(self, message: str, type: str = "info") -> None:
         """Log to the logger `wiretask.dispatcher` at the level that `type` names (unknown: "info")."""
-        _LOG.log(_LEVELS.get(type, logging.INFO), "%s", message)
+        log_at(_LOG, type, message)
 
     def handle_read_event(self) -> None:
         """Find out what the read event means and call the handlers for it."""

@@ -217,9 +217,7 @@ def _bind_endpoints(
     return bound
 
 
-def _bind_endpoint(
-    family: socket.AddressFamily, endpoint: tuple[Any, ...], adj: Adjustments
-) -> socket.socket:
+def _bind_endpoint(family: socket.AddressFamily, endpoint: tuple[Any, ...], adj: Adjustments) -> socket.socket:
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         if adj.reuse_address:

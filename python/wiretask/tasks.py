@@ -30,7 +30,7 @@ from wiretask.housekeeper import cancel_task, report, safe_repr
 from wiretask.interfaces import ITask, ITaskDispatcher
 from wiretask.workers import cancel_orphans, run_worker
 
-__all__ = ["DispatcherStats", "Task", "TaskLike", "ThreadedTaskDispatcher"]
+__all__ = ["DispatcherStats", "Task", "TaskLike", "ThreadedTaskDispatcher", "check_task"]
 
 _log = logging.getLogger("wiretask.task")
 
@@ -159,7 +159,7 @@ class ThreadedTaskDispatcher:
         Threads: any; signal handlers too. Blocking: never, beyond what `defer()` does.
         """
         if not isinstance(task, Task):
-            _check_task(task)
+            check_task(task)
         try:
             task.defer()
         except BaseException:
@@ -316,13 +316,11 @@ class ThreadedTaskDispatcher:
             self._queue.close(drain=False)
 
 
-def _check_task(task: object) -> None:
+def check_task(task: object) -> None:
     """Raise unless `task` has the three methods of ITask."""
     if task is None:
         raise ValueError("the task must not be None")
-    missing = [
-        method for method in ("service", "cancel", "defer") if not callable(getattr(task, method, None))
-    ]
+    missing = [method for method in ("service", "cancel", "defer") if not callable(getattr(task, method, None))]
     if missing:
         raise TypeError(
             f"a task needs {', '.join(f'{method}()' for method in missing)}, which {safe_repr(task)} lacks"
@@ -351,9 +349,7 @@ def _forget(reference: weakref.ref[ThreadedTaskDispatcher]) -> None:
 
 
 def _living() -> list[ThreadedTaskDispatcher]:
-    return [
-        dispatcher for reference in list(_dispatchers.values()) if (dispatcher := reference()) is not None
-    ]
+    return [dispatcher for reference in list(_dispatchers.values()) if (dispatcher := reference()) is not None]
 
 
 def _handle_exit() -> None:

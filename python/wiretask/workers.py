@@ -33,9 +33,7 @@ def run_worker(worker: Worker) -> None:
     try:
         _serve(worker)
     except BaseException as error:
-        report(
-            _log, "worker %d of dispatcher %r ends and is replaced", worker.index, worker.name, error=error
-        )
+        report(_log, "worker %d of dispatcher %r ends and is replaced", worker.index, worker.name, error=error)
     finally:
         worker.leave()
 

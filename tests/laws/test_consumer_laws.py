@@ -1,7 +1,7 @@
 """The laws of a stream consumer, through the Python face, for every consumer and one written in Python.
 
 A row of KINDS is a factory, an encoder and a limit; the suite knows nothing else of a consumer than the
-interface. The laws are those of the protocol crate (`consumer.rs`), where linear work and memory are measured.
+interface. The laws are those of the protocol crate (`consumer.rs`); work and memory are measured there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
 from wiretask.consumers import ConsumerFactory, Delimiter, FixedStream, LengthPrefixed, Line
 from wiretask.errors import (
     IncompleteMessageError,
@@ -21,8 +24,6 @@ from wiretask.errors import (
     ProtocolError,
 )
 from wiretask.interfaces import IStreamConsumer
-from zope.interface import implementer
-from zope.interface.verify import verifyObject
 
 
 @implementer(IStreamConsumer)

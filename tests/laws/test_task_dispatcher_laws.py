@@ -12,6 +12,7 @@ import time
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
 from wiretask.errors import ServerClosedError, TaskQueueFullError
 from wiretask.tasks import ThreadedTaskDispatcher
 

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from zope.interface.verify import verifyClass
+
 from wiretask import errors
 from wiretask._native import protocol_error_examples
 from wiretask.consumers import (
@@ -25,7 +27,6 @@ from wiretask.consumers import (
     StreamConsumer,
 )
 from wiretask.interfaces import IStreamConsumer
-from zope.interface.verify import verifyClass
 
 CLASSES = [FixedStream, Line, Delimiter, LengthPrefixed]
 
@@ -68,9 +69,7 @@ def test_whole_message_is_read(make: Callable[[], StreamConsumer], message: byte
 
 
 @every_example
-def test_message_is_read_byte_by_byte(
-    make: Callable[[], StreamConsumer], message: bytes, value: bytes
-) -> None:
+def test_message_is_read_byte_by_byte(make: Callable[[], StreamConsumer], message: bytes, value: bytes) -> None:
     consumer = make()
     for index in range(len(message)):
         assert not consumer.completed
@@ -192,9 +191,7 @@ def out_of_memory() -> None:
                 break
         print(consumer.error.kind, consumer.error.limit_bytes == consumer.error.offset_bytes > 0)
     """)
-    result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
-    )
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
     assert result.stdout.split() == ["out_of_memory", "True"]
 
 

@@ -7,6 +7,7 @@ import sys
 import threading
 
 from task_fakes import RecordingTask, busy_dispatcher, wait_until
+
 from wiretask import _native, housekeeper
 from wiretask.tasks import ThreadedTaskDispatcher
 

@@ -8,10 +8,11 @@ import threading
 
 import pytest
 from task_fakes import Gate, RecordingTask, busy_dispatcher, wait_until
+from zope.interface.verify import verifyClass, verifyObject
+
 from wiretask.errors import ServerClosedError, TaskQueueFullError
 from wiretask.interfaces import ITask, ITaskDispatcher
 from wiretask.tasks import Task, ThreadedTaskDispatcher
-from zope.interface.verify import verifyClass, verifyObject
 
 
 def signature_of(method):

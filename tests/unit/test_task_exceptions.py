@@ -10,6 +10,7 @@ import threading
 
 import pytest
 from task_fakes import RecordingTask, wait_until
+
 from wiretask.tasks import ThreadedTaskDispatcher
 
 

@@ -9,6 +9,7 @@ import threading
 import weakref
 
 from task_fakes import Gate, RecordingTask, wait_until
+
 from wiretask.tasks import ThreadedTaskDispatcher
 
 

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from task_fakes import DEADLINE_SECONDS, Gate, RecordingTask, busy_dispatcher, wait_until
+
 from wiretask.errors import ServerClosedError
 from wiretask.tasks import ThreadedTaskDispatcher
 

@@ -8,15 +8,12 @@ import threading
 
 import pytest
 from task_fakes import Gate, RecordingTask, busy_dispatcher, wait_until
+
 from wiretask.tasks import ThreadedTaskDispatcher
 
 
 def thread_names(dispatcher):
-    return {
-        thread.name
-        for thread in threading.enumerate()
-        if thread.name.startswith(f"wiretask-{dispatcher.name}-")
-    }
+    return {thread.name for thread in threading.enumerate() if thread.name.startswith(f"wiretask-{dispatcher.name}-")}
 
 
 def test_threads_are_named_daemons_with_the_lowest_free_numbers():

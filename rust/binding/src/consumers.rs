@@ -7,6 +7,7 @@
 use crate::errors::{Fault, to_exception};
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyOverflowError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyByteArray, PyBytes, PyFloat, PyInt, PyMemoryView, PySlice, PyString, PyType};
 use pyo3::{PyClass, PyTypeInfo};
@@ -111,26 +112,33 @@ impl StreamConsumer {
     fn received_from_buffer(&self, data: &Bound<'_, PyAny>) -> PyResult<usize> {
         let py = data.py();
         let mut piece = [0; PIECE_BYTES];
+        if let Ok(buffer) = PyBuffer::<u8>::get(data)
+            && buffer.len_bytes() <= PIECE_BYTES
+            && buffer.is_c_contiguous()
+        {
+            return self.received_copy(py, buffer, &mut piece);
+        }
         let view = byte_view(data)?;
         let len = view.len()?;
         let mut consumed = 0;
         for start in (0..len).step_by(PIECE_BYTES) {
             let end = len.min(start + PIECE_BYTES);
-            let buffer = if end - start == len {
-                PyBuffer::<u8>::get(&view)?
-            } else {
-                PyBuffer::<u8>::get(&view.get_item(PySlice::new(py, start as isize, end as isize, 1))?)?
-            };
-            let piece = &mut piece[..end - start];
-            buffer.copy_to_slice(py, piece)?;
-            drop(buffer);
-            let taken = self.state().consumer.received(piece);
+            let slice = PySlice::new(py, start as isize, end as isize, 1);
+            let taken = self.received_copy(py, PyBuffer::get(&view.get_item(slice)?)?, &mut piece)?;
             consumed += taken;
-            if taken < piece.len() {
+            if taken < end - start {
                 break;
             }
         }
         Ok(consumed)
+    }
+
+    /// Feed a buffer that fits into `piece`, by way of it.
+    fn received_copy(&self, py: Python<'_>, buffer: PyBuffer<u8>, piece: &mut [u8]) -> PyResult<usize> {
+        let piece = &mut piece[..buffer.len_bytes()];
+        buffer.copy_to_slice(py, piece)?;
+        drop(buffer);
+        Ok(self.state().consumer.received(piece))
     }
 }
 
@@ -470,7 +478,7 @@ fn byte_view<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         }
     })?;
     // Fails with a TypeError of its own if the memory is not contiguous.
-    view.call_method1("cast", ("B",))
+    view.call_method1(intern!(data.py(), "cast"), (intern!(data.py(), "B"),))
 }
 
 /// A bytes object; `MemoryError` instead of a panic where an allocation is likely to be refused.

@@ -22,6 +22,14 @@ pub enum Section {
     HousekeeperSleep,
     /// Any thread waits in `shutdown` for workers to leave: slices of a fraction of a second.
     ShutdownWait,
+    /// Any thread sends on a socket that does not block: one or a few system calls.
+    Send,
+    /// Any thread waits for its peer to take output: looks at `exiting` a few times a second.
+    OutputWait,
+    /// The starting thread makes loop threads.
+    ServerStart,
+    /// The stopping thread waits for connections and loop threads to end: bounded by its caller.
+    ServerStop,
 }
 
 /// One thread outside.
@@ -54,7 +62,6 @@ pub fn generation() -> u64 {
 ///
 /// # Blocking
 /// As `work` does, which must be bounded. A panic in `work` goes on in the caller, attached.
-#[allow(dead_code, reason = "for the server's send, which comes with the server")]
 pub fn detached<R: Send>(py: Python<'_>, section: Section, work: impl FnOnce() -> R + Send) -> R {
     if exiting() { work() } else { try_detached(py, section, work).unwrap_or_else(|work| work()) }
 }
@@ -65,6 +72,13 @@ pub fn detached<R: Send>(py: Python<'_>, section: Section, work: impl FnOnce() -
 /// As `work` does; whoever calls this must be woken by what the exit hook does.
 pub fn wait<R: Send>(py: Python<'_>, section: Section, work: impl FnOnce() -> R + Send) -> Option<R> {
     if exiting() { None } else { try_detached(py, section, work).ok() }
+}
+
+/// Run `work` with the token of a thread that is attached already: for destructors, which get none.
+///
+/// `None`: the interpreter is finalising, or its collector is at work.
+pub fn while_attached<R>(work: impl FnOnce(Python<'_>) -> R) -> Option<R> {
+    Python::try_attach(work)
 }
 
 /// Run `work` outside and come back; it is given back if going out is not possible any more.

@@ -28,10 +28,8 @@ pub enum Chore {
     /// `("log", level, logger, message)`
     Log(LogEvent),
     /// `("drop", objects)`: let go of references.
-    #[allow(dead_code, reason = "for the server, whose loop lets go of Python objects")]
     Drop(Vec<Py<PyAny>>),
     /// `("call", callable, arguments)`
-    #[allow(dead_code, reason = "for the server's hooks")]
     Call(Py<PyAny>, Py<PyTuple>),
     /// A chore of any kind that `wiretask.housekeeper` knows, made when it is about to be done: for threads that
     /// cannot touch a Python object. Runs attached on the housekeeper; must not run Python code itself.
@@ -98,7 +96,6 @@ pub fn post(chore: Chore) {
 
 /// Puts log events into the mailbox.
 #[derive(Clone, Copy, Debug, Default)]
-#[allow(dead_code, reason = "for the server's loop")]
 pub struct MailboxLog;
 
 impl LogSink for MailboxLog {

@@ -1,10 +1,13 @@
 //! The extension module `wiretask._native`.
 use pyo3::prelude::*;
 
+pub mod channel;
 pub mod consumers;
 pub mod errors;
 pub mod gil;
+pub mod host;
 pub mod housekeeper;
+pub mod server;
 pub mod tasks;
 pub mod workers;
 
@@ -14,6 +17,8 @@ mod _native {
     use pyo3::prelude::*;
 
     #[pymodule_export]
+    use crate::channel::{Channel, ChannelOpening, Connection};
+    #[pymodule_export]
     use crate::consumers::{ConsumerFactory, Delimiter, FixedStream, LengthPrefixed, Line, StreamConsumer};
     #[pymodule_export]
     use crate::errors::protocol_error_examples;
@@ -22,13 +27,18 @@ mod _native {
     #[pymodule_export]
     use crate::housekeeper::{Mailroom, post_log};
     #[pymodule_export]
+    use crate::server::{Server, close_descriptors_after_fork, is_native_parser};
+    #[pymodule_export]
     use crate::tasks::{QueueWatch, TaskQueue};
     #[pymodule_export]
-    use crate::workers::{Orphans, Worker};
+    use crate::workers::{Orphans, Worker, in_worker};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
         crate::housekeeper::make_mailbox();
+        for (name, number) in crate::channel::WORK_NUMBERS {
+            module.add(name, number)?;
+        }
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }

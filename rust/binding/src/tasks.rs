@@ -15,7 +15,9 @@ use wiretask_engine::MAX_WORKERS;
 use wiretask_engine::overload::{Notice, OverloadPolicy, OverloadWatch};
 use wiretask_engine::worker_pool::{PoolListener, PoolState, Refusal, WorkerPool};
 
+use crate::channel;
 use crate::gil::{self, Section};
+use crate::host::PythonConnection;
 use crate::housekeeper::{Chore, post};
 use crate::workers::{Orphans, Worker, works_for};
 
@@ -23,13 +25,16 @@ use crate::workers::{Orphans, Worker, works_for};
 pub enum QueuedTask {
     /// A Python ITask.
     Object(Py<PyAny>),
+    /// A connection of a server, whose channel is the ITask.
+    Connection(Arc<PythonConnection>),
 }
 
 impl QueuedTask {
     /// The ITask that Python serves or cancels. Must not run Python code.
-    pub(crate) fn into_task(self, _py: Python<'_>) -> PyResult<Py<PyAny>> {
+    pub(crate) fn into_task(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self {
             Self::Object(task) => Ok(task),
+            Self::Connection(connection) => channel::task_of(py, &connection),
         }
     }
 }
@@ -98,7 +103,6 @@ pub struct TaskQueue {
 
 impl TaskQueue {
     /// The pool itself, for a server that feeds it without Python.
-    #[allow(dead_code, reason = "for the server, which comes later")]
     pub fn pool(&self) -> Arc<WorkerPool<QueuedTask>> {
         Arc::clone(&self.core.pool)
     }

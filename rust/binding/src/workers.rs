@@ -119,7 +119,7 @@ impl Drop for Worker {
             std::mem::forget((seat, Arc::clone(&self.core)));
             return;
         }
-        if let Some(Err(error)) = Python::try_attach(|py| self.leave(py)) {
+        if let Some(Err(error)) = gil::while_attached(|py| self.leave(py)) {
             std::mem::forget(error);
         }
     }
@@ -163,7 +163,7 @@ impl Drop for Orphans {
             std::mem::forget(Arc::clone(&self.core));
             return;
         }
-        Python::try_attach(|py| {
+        gil::while_attached(|py| {
             if let Ok(task) = self.cell.bind(py).get_item(0)
                 && !task.is_none()
             {
@@ -171,4 +171,10 @@ impl Drop for Orphans {
             }
         });
     }
+}
+
+/// Whether the calling thread is a worker of any queue.
+#[pyfunction]
+pub fn in_worker() -> bool {
+    WORKS_FOR.get() != 0
 }

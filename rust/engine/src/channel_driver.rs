@@ -6,7 +6,7 @@
 //! used up; then the descriptor is queued for the next turn, so no peer starves the others. It must
 //! not know what a worker or a task is.
 
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -17,8 +17,9 @@ use mio::Interest;
 use wiretask_protocol::channel::{Action, CloseReason, Timeout};
 
 use crate::connection::{Connection, fd_of};
+use crate::log_event::Level;
 use crate::poll_loop::{LoopHandle, PollLoop, Readiness};
-use crate::server_core::{Host, LogLevel, Message, ServerCore};
+use crate::server_core::{Host, Message, ServerCore};
 use crate::socket::{AcceptFault, Listener};
 use crate::timer::TimerQueue;
 use crate::token::{Token, TokenSlab};
@@ -110,7 +111,7 @@ impl<H: Host> ChannelDriver<H> {
         let mut ready = Vec::new();
         while !self.is_stopped {
             if let Err(error) = self.poll.wait(self.next_wait(), &mut ready) {
-                self.core.host.log(LogLevel::Error, format!("the loop cannot poll and stops: {error}"));
+                self.core.host.log(Level::Error, format!("the loop cannot poll and stops: {error}"));
                 break;
             }
             self.turn(&mut ready);
@@ -143,7 +144,7 @@ impl<H: Host> ChannelDriver<H> {
     /// Runs one step; a bug in it costs the one connection and not the loop.
     fn guarded(&mut self, token: Token, step: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| step(self))).is_err() {
-            self.core.host.log(LogLevel::Error, "a bug: a connection's event panicked; it is closed".into());
+            self.core.host.log(Level::Error, "a bug: a connection's event panicked; it is closed".into());
             let close = AssertUnwindSafe(|| self.abort(token, CloseReason::Aborted));
             if catch_unwind(close).is_err() {
                 drop(self.entries.remove(token));
@@ -166,6 +167,7 @@ impl<H: Host> ChannelDriver<H> {
             Message::Attend(token) => self.guarded(token, |driver| driver.attend(token)),
             Message::FlushSoon(token) => self.flush_later(token),
             Message::ListenAgain(index) => self.listen_again(index),
+            Message::ListenLater => self.accept_at_ms = Some(self.core.now_ms() + ACCEPT_PAUSE_MS),
             Message::Drain => self.drain(),
             Message::Stop => self.is_stopped = true,
         }
@@ -201,7 +203,7 @@ impl<H: Host> ChannelDriver<H> {
     fn accept(&mut self, index: usize) {
         let Some(Some(listening)) = self.listeners.get(index) else { return };
         if self.core.config.accepts_by_host {
-            return self.core.host.accept_ready(index);
+            return H::accept_ready(&self.core, index);
         }
         let listener = Arc::clone(&listening.listener);
         for _ in 0..ACCEPT_BUDGET {
@@ -221,6 +223,7 @@ impl<H: Host> ChannelDriver<H> {
                     let home = self.peers.get(self.next_peer).map_or(own, Arc::clone);
                     let is_own = Arc::ptr_eq(&home, &self.poll.handle());
                     let connection = Arc::new(Connection::new(Arc::clone(&self.core), home, socket, peer));
+                    connection.note_adopted();
                     if is_own {
                         self.adopt(connection);
                     } else if let Some(home) = self.peers.get(self.next_peer) {
@@ -246,7 +249,7 @@ impl<H: Host> ChannelDriver<H> {
         self.core.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
         if self.accept_at_ms.is_none() {
             let text = format!("cannot accept connections, trying again in {ACCEPT_PAUSE_MS} ms: {error}");
-            self.core.host.log(LogLevel::Error, text);
+            self.core.host.log(Level::Error, text);
         }
         self.accept_at_ms = Some(self.core.now_ms() + ACCEPT_PAUSE_MS);
     }
@@ -255,7 +258,7 @@ impl<H: Host> ChannelDriver<H> {
         if let Some(listening) = self.listeners.get_mut(index).and_then(Option::take) {
             drop(self.entries.remove(listening.token));
             drop(self.poll.deregister(listening.listener.as_fd()));
-            self.core.host.log(LogLevel::Error, format!("a listener is lost: {error}"));
+            self.core.host.log(Level::Error, format!("a listener is lost: {error}"));
         }
     }
 
@@ -286,7 +289,7 @@ impl<H: Host> ChannelDriver<H> {
         };
         if let Err(error) = self.poll.register(fd_of(&socket), token, interest) {
             drop(self.entries.remove(token));
-            self.core.host.log(LogLevel::Error, format!("cannot watch a connection: {error}"));
+            self.core.host.log(Level::Error, format!("cannot watch a connection: {error}"));
             return self.refuse(&connection);
         }
         drop(socket);
@@ -344,7 +347,7 @@ impl<H: Host> ChannelDriver<H> {
                 let Some(socket) = inner.socket.clone() else { return };
                 socket
             };
-            let outcome = (&*socket).read(&mut self.read_buffer);
+            let outcome = socket.read(&mut self.read_buffer);
             drop(socket);
             match outcome {
                 Ok(0) => {
@@ -425,7 +428,7 @@ impl<H: Host> ChannelDriver<H> {
         if let Some(socket) = connection.socket() {
             let interest = Interest::READABLE | Interest::WRITABLE;
             if let Err(error) = self.poll.reregister(fd_of(&socket), token, interest) {
-                self.core.host.log(LogLevel::Error, format!("cannot watch a connection: {error}"));
+                self.core.host.log(Level::Error, format!("cannot watch a connection: {error}"));
             }
         }
     }
@@ -458,10 +461,10 @@ impl<H: Host> ChannelDriver<H> {
     fn count_reason(&self, connection: &Connection<H>, reason: CloseReason) {
         let stats = &self.core.stats;
         let (counter, level) = match reason {
-            CloseReason::ProtocolError | CloseReason::Truncated => (&stats.protocol_errors, LogLevel::Debug),
-            CloseReason::IdleTimeout => (&stats.timeouts, LogLevel::Debug),
-            CloseReason::RequestTimeout | CloseReason::WriteTimeout => (&stats.timeouts, LogLevel::Info),
-            CloseReason::ConnectionLost => (&stats.connections_lost, LogLevel::Debug),
+            CloseReason::ProtocolError | CloseReason::Truncated => (&stats.protocol_errors, Level::Debug),
+            CloseReason::IdleTimeout => (&stats.timeouts, Level::Debug),
+            CloseReason::RequestTimeout | CloseReason::WriteTimeout => (&stats.timeouts, Level::Info),
+            CloseReason::ConnectionLost => (&stats.connections_lost, Level::Debug),
             CloseReason::Finished | CloseReason::EndOfInput | CloseReason::Aborted => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);

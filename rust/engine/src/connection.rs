@@ -14,13 +14,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use socket2::Socket;
 use wiretask_protocol::channel::{ChannelState, CloseReason, Outgoing, Work};
 use wiretask_protocol::native::NativeConsumer;
 
 use crate::poll_loop::LoopHandle;
 use crate::server_core::{Host, Message, ServerCore};
-use crate::socket::PeerAddress;
+use crate::socket::{PeerAddress, PeerSocket};
 use crate::token::Token;
 
 /// One send call's worth of patience: a sender gives its role back after so many bytes.
@@ -53,7 +52,7 @@ pub enum Next {
 
 pub(crate) struct Inner<H: Host> {
     pub(crate) state: ChannelState<NativeConsumer>,
-    pub(crate) socket: Option<Arc<Socket>>,
+    pub(crate) socket: Option<Arc<PeerSocket>>,
     channel: Option<H::Channel>,
     writers: Vec<Writer>,
 }
@@ -71,6 +70,7 @@ pub struct Connection<H: Host> {
     peer: PeerAddress,
     token: AtomicU64,
     is_peer_gone: AtomicBool,
+    is_adopted: AtomicBool,
     inner: Mutex<Inner<H>>,
 }
 
@@ -83,13 +83,14 @@ impl<H: Host> Connection<H> {
     pub(crate) fn new(
         core: Arc<ServerCore<H>>,
         home: Arc<LoopHandle<Message<H>>>,
-        socket: Socket,
+        socket: PeerSocket,
         peer: PeerAddress,
     ) -> Self {
         let state = ChannelState::new(core.config.mode, core.now_ms());
         let inner = Inner { state, socket: Some(Arc::new(socket)), channel: None, writers: Vec::new() };
         let token = AtomicU64::new(NO_TOKEN);
-        Self { core, home, peer, token, is_peer_gone: AtomicBool::new(false), inner: Mutex::new(inner) }
+        let no = || AtomicBool::new(false);
+        Self { core, home, peer, token, is_peer_gone: no(), is_adopted: no(), inner: Mutex::new(inner) }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner<H>> {
@@ -114,7 +115,7 @@ impl<H: Host> Connection<H> {
 
     /// The socket, unless it has been closed. Keep it no longer than a call: it closes with its last owner.
     #[must_use]
-    pub fn socket(&self) -> Option<Arc<Socket>> {
+    pub fn socket(&self) -> Option<Arc<PeerSocket>> {
         self.lock().socket.clone()
     }
 
@@ -128,6 +129,24 @@ impl<H: Host> Connection<H> {
         self.is_peer_gone.store(true, Ordering::Release);
     }
 
+    /// Leaves the peer's input in the socket for now, or reads it again.
+    pub fn hold_input(&self, is_held: bool) {
+        self.lock().state.hold_input(is_held);
+        self.attend();
+    }
+
+    /// Whether the peer's input is being left in the socket.
+    #[must_use]
+    pub fn is_input_held(&self) -> bool {
+        self.lock().state.is_input_held()
+    }
+
+    /// Whether nothing more can be written: the connection is closed, or closes when its output is out.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.lock().state.is_closing()
+    }
+
     /// Whether the connection is closed.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -136,6 +155,16 @@ impl<H: Host> Connection<H> {
 
     pub(crate) fn set_token(&self, token: Token) {
         self.token.store(token.0, Ordering::Release);
+    }
+
+    /// Whether a loop has, or is about to have, this connection.
+    #[must_use]
+    pub fn is_adopted(&self) -> bool {
+        self.is_adopted.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn note_adopted(&self) -> bool {
+        !self.is_adopted.swap(true, Ordering::AcqRel)
     }
 
     /// Calls the loop's attention to this connection. Before the loop has adopted it there is
@@ -423,7 +452,7 @@ impl<H: Host> std::fmt::Debug for Connection<H> {
 }
 
 impl<H: Host> Inner<H> {
-    pub(crate) fn take_socket(&mut self) -> Option<Arc<Socket>> {
+    pub(crate) fn take_socket(&mut self) -> Option<Arc<PeerSocket>> {
         self.socket.take()
     }
 
@@ -433,7 +462,7 @@ impl<H: Host> Inner<H> {
 }
 
 /// The descriptor of a socket, as the loop registers it.
-pub(crate) fn fd_of(socket: &Socket) -> BorrowedFd<'_> {
+pub(crate) fn fd_of(socket: &PeerSocket) -> BorrowedFd<'_> {
     socket.as_fd()
 }
 
@@ -443,7 +472,7 @@ enum Sent {
     Blocked,
 }
 
-fn send_some(socket: &Socket, outgoing: &mut Outgoing) -> (usize, io::Result<Sent>) {
+fn send_some(socket: &PeerSocket, outgoing: &mut Outgoing) -> (usize, io::Result<Sent>) {
     let mut sent = 0;
     while !outgoing.unsent().is_empty() {
         match socket.send_with_flags(outgoing.unsent(), libc::MSG_NOSIGNAL) {

@@ -1,12 +1,12 @@
 //! Sockets, threads and queues of wiretask. Knows no Python.
 //!
 //! `poll_loop` tells readiness, `channel_driver` drives each connection's state with it and hands
-//! channels to a `Host`; the task queue and its workers know nothing of sockets.
-
+//! channels to a `Host`; `worker_pool` and its queue know nothing of sockets.
 mod channel_driver;
 mod clock;
 pub mod connection;
 pub mod log_event;
+pub mod open_descriptors;
 pub mod overload;
 pub mod poll_loop;
 mod seat;

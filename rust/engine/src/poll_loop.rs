@@ -14,6 +14,7 @@ use crossbeam_queue::SegQueue;
 use mio::unix::SourceFd;
 use mio::{Events, Interest, Poll, Waker};
 
+use crate::open_descriptors::{note_closed, note_open};
 use crate::token::Token;
 
 const EVENTS_PER_TURN: usize = 1024;
@@ -68,6 +69,7 @@ impl<M> PollLoop<M> {
     /// What `epoll_create`, `eventfd` say: the descriptor table is full.
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
+        note_open(&poll);
         let waker = Waker::new(poll.registry(), WAKER)?;
         let handle = LoopHandle { messages: SegQueue::new(), is_asleep: AtomicBool::new(false), waker };
         Ok(Self { poll, events: Events::with_capacity(EVENTS_PER_TURN), handle: Arc::new(handle) })
@@ -137,6 +139,12 @@ impl<M> PollLoop<M> {
     /// The next message, in the order of posting.
     pub fn take_message(&self) -> Option<M> {
         self.handle.messages.pop()
+    }
+}
+
+impl<M> Drop for PollLoop<M> {
+    fn drop(&mut self) {
+        note_closed(&self.poll);
     }
 }
 

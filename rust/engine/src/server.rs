@@ -91,15 +91,23 @@ impl<H: Host> Server<H> {
         }
     }
 
-    /// Lets the host's listeners be reported again, if connections wait on them.
-    pub fn listen_again(&self, listener_index: usize) {
+    /// Lets a listener of the host's be reported again if connections wait on it: at once, or a
+    /// little later, when the host could not accept.
+    pub fn listen_again(&self, listener_index: usize, at_once: bool) {
         if let Some(acceptor) = self.loops.first() {
-            acceptor.post(Message::ListenAgain(Some(listener_index)));
+            acceptor.post(if at_once {
+                Message::ListenAgain(Some(listener_index))
+            } else {
+                Message::ListenLater
+            });
         }
     }
 
-    /// Hands a connection that the host accepted to its loop.
+    /// Hands a connection that the host accepted to its loop, once.
     pub fn adopt(connection: &Arc<Connection<H>>) {
+        if !connection.note_adopted() {
+            return;
+        }
         connection.core().stats.connections.fetch_add(1, Ordering::AcqRel);
         connection.home().post(Message::Adopt(Arc::clone(connection)));
     }

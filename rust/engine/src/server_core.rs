@@ -11,20 +11,8 @@ use wiretask_protocol::channel::{ChannelLimits, ChannelMode};
 use wiretask_protocol::native::ConsumerSpec;
 
 use crate::connection::Connection;
+use crate::log_event::Level;
 use crate::token::Token;
-
-/// How urgent a log event is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogLevel {
-    /// Per connection.
-    Debug,
-    /// Life cycle.
-    Info,
-    /// Degraded.
-    Warning,
-    /// The operator must act.
-    Error,
-}
 
 /// What embeds a server: it runs the channels. Called on loop threads and on any other; it must
 /// neither block nor wait for an interpreter.
@@ -45,10 +33,10 @@ pub trait Host: Send + Sync + Sized + 'static {
     fn release(&self, channel: Self::Channel);
 
     /// Connections wait at a listener that the host accepts from itself (`accepts_by_host`).
-    fn accept_ready(&self, listener_index: usize);
+    fn accept_ready(core: &Arc<ServerCore<Self>>, listener_index: usize);
 
     /// Notes an event for the log.
-    fn log(&self, level: LogLevel, message: String);
+    fn log(&self, level: Level, message: String);
 }
 
 /// What one server is set to.
@@ -120,6 +108,8 @@ pub enum Message<H: Host> {
     FlushSoon(Token),
     /// Accept again: there is room, or the host is done with the listener of this index.
     ListenAgain(Option<usize>),
+    /// The host could not accept: report its listeners again a little later.
+    ListenLater,
     /// Close the listeners, let connections end.
     Drain,
     /// Close everything and end the thread.

@@ -1,16 +1,19 @@
-//! `Listener` and the addresses of peers: stream sockets over IPv4, IPv6 and Unix paths.
+//! `Listener`, `PeerSocket` and the addresses of peers: stream sockets over IPv4, IPv6 and Unix paths.
 //!
 //! Sockets come bound and listening from outside (Python makes them); this room only accepts. Knows
 //! no loop. Accepted sockets are non-blocking and close-on-exec from the first system call on.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read};
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use mio::net::{TcpListener, UnixListener};
 use socket2::{Domain, Socket};
+
+use crate::open_descriptors::{note_closed, note_open};
 
 /// Where a peer is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,39 @@ impl fmt::Display for PeerAddress {
             Self::Unix(path) if path.is_empty() => f.write_str("unix:"),
             Self::Unix(path) => write!(f, "unix:{}", path.escape_ascii()),
         }
+    }
+}
+
+/// The connected socket of a peer.
+#[derive(Debug)]
+pub struct PeerSocket(Socket);
+
+impl PeerSocket {
+    fn new(socket: Socket) -> Self {
+        note_open(&socket);
+        Self(socket)
+    }
+
+    /// Reads into `buffer`. Never blocks.
+    ///
+    /// # Errors
+    /// What recv(2) says; `WouldBlock`: nothing is there.
+    pub(crate) fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        (&self.0).read(buffer)
+    }
+}
+
+impl Deref for PeerSocket {
+    type Target = Socket;
+
+    fn deref(&self) -> &Socket {
+        &self.0
+    }
+}
+
+impl Drop for PeerSocket {
+    fn drop(&mut self) {
+        note_closed(&self.0);
     }
 }
 
@@ -62,11 +98,13 @@ impl Listener {
         let socket = Socket::from(fd);
         socket.set_nonblocking(true)?;
         let domain = socket.local_addr()?.domain();
+        note_open(&socket);
         if domain == Domain::IPV4 || domain == Domain::IPV6 {
             Ok(Self::Tcp(TcpListener::from_std(socket.into())))
         } else if domain == Domain::UNIX {
             Ok(Self::Unix(UnixListener::from_std(OwnedFd::from(socket).into())))
         } else {
+            note_closed(&socket);
             Err(io::Error::new(io::ErrorKind::InvalidInput, "a listener is an IPv4, IPv6 or Unix socket"))
         }
     }
@@ -75,19 +113,26 @@ impl Listener {
     ///
     /// # Errors
     /// See `AcceptFault::of`.
-    pub fn accept(&self) -> io::Result<(Socket, PeerAddress)> {
+    pub fn accept(&self) -> io::Result<(PeerSocket, PeerAddress)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, address) = listener.accept()?;
-                Ok((Socket::from(std::net::TcpStream::from(stream)), PeerAddress::Inet(address)))
+                let stream = std::net::TcpStream::from(stream);
+                Ok((PeerSocket::new(stream.into()), PeerAddress::Inet(address)))
             }
             Self::Unix(listener) => {
                 let (stream, address) = listener.accept()?;
                 let path = address.as_pathname().map_or(&[][..], |path| path.as_os_str().as_bytes());
                 let stream = std::os::unix::net::UnixStream::from(stream);
-                Ok((Socket::from(stream), PeerAddress::Unix(path.into())))
+                Ok((PeerSocket::new(stream.into()), PeerAddress::Unix(path.into())))
             }
         }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        note_closed(&self.as_fd());
     }
 }
 

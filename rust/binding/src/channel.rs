@@ -1,0 +1,405 @@
+//! Connections and channels as Python sees them: thin faces of the engine's `Connection`.
+//!
+//! `Channel` is the base of `wiretask.ServerChannel`: what its `service()` asks for work, and what
+//! tasks write to. Nothing here calls back into Python, but for making the objects it returns.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::{Arc, OnceLock};
+
+use pyo3::exceptions::{PyOSError, PyReferenceError, PyRuntimeError, PyTypeError};
+use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedBytes;
+use pyo3::types::{PyBytes, PyDict, PyTuple};
+use wiretask_engine::connection::{Next, Wrote};
+use wiretask_engine::server::Server as EngineServer;
+use wiretask_engine::socket::PeerAddress;
+use wiretask_protocol::channel::{CloseReason, Work};
+use wiretask_protocol::native::NativeConsumer;
+
+use crate::consumers;
+use crate::errors::{Fault, to_exception};
+use crate::gil::{self, Section};
+use crate::host::PythonConnection;
+
+/// The connection was opened: `handle_connect`.
+const WORK_OPENED: u8 = 1;
+/// The peer will send no more.
+const WORK_END_OF_INPUT: u8 = 2;
+/// Tasks wait that were queued from outside.
+const WORK_TASKS: u8 = 3;
+/// The connection is gone: `handle_close`.
+const WORK_CLOSED: u8 = 4;
+/// The numbers that `Channel._next_work` gives, by their names in the module.
+pub const WORK_NUMBERS: [(&str, u8); 4] = [
+    ("WORK_OPENED", WORK_OPENED),
+    ("WORK_END_OF_INPUT", WORK_END_OF_INPUT),
+    ("WORK_TASKS", WORK_TASKS),
+    ("WORK_CLOSED", WORK_CLOSED),
+];
+
+/// The connected socket of one peer; `wiretask.Connection` is its public face.
+#[pyclass(frozen, immutable_type, module = "wiretask._native")]
+pub struct Connection {
+    pub(crate) connection: Arc<PythonConnection>,
+}
+
+#[pymethods]
+impl Connection {
+    /// A number that no other open connection has.
+    #[getter]
+    fn identity(&self) -> usize {
+        Arc::as_ptr(&self.connection).addr()
+    }
+
+    /// The address of the peer, in the form of the socket's family.
+    #[getter]
+    fn peer<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        address(py, self.connection.peer())
+    }
+
+    /// Whether the connection is closed.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.connection.is_closed()
+    }
+
+    /// Whether the peer has ended its input or is gone.
+    #[getter]
+    fn client_disconnected(&self) -> bool {
+        self.connection.is_peer_gone()
+    }
+
+    /// Whether `pause_reading` is in force.
+    #[getter]
+    fn is_reading_paused(&self) -> bool {
+        self.connection.is_input_held()
+    }
+
+    /// Read no more for now.
+    fn pause_reading(&self) {
+        self.connection.hold_input(true);
+    }
+
+    /// Read again.
+    fn resume_reading(&self) {
+        self.connection.hold_input(false);
+    }
+
+    /// Take bytes for the peer and return how many: all of them.
+    #[pyo3(signature = (data, /))]
+    fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
+        write(py, &self.connection, data)
+    }
+
+    /// Send what waits, as far as the socket takes it; with `block` until it has taken all.
+    #[pyo3(signature = (block, /))]
+    fn flush(&self, py: Python<'_>, block: bool) -> PyResult<()> {
+        flush(py, &self.connection, block)
+    }
+
+    /// Close when the output is out.
+    fn close_when_done(&self, py: Python<'_>) {
+        gil::detached(py, Section::Send, || self.connection.close_when_done());
+    }
+
+    /// Close at once.
+    fn abort(&self) {
+        self.connection.abort(CloseReason::Aborted);
+    }
+
+    /// Close, because the worker that was to run the channel never will.
+    fn cancel_queued(&self) {
+        self.connection.cancel_work();
+    }
+
+    /// The descriptor, -1 once closed.
+    fn fileno(&self) -> i32 {
+        self.connection.socket().map_or(-1, |socket| socket.as_raw_fd())
+    }
+
+    /// A new descriptor for the socket, close-on-exec, which the caller has to close.
+    fn duplicate(&self, py: Python<'_>) -> PyResult<i32> {
+        let Some(socket) = self.connection.socket() else {
+            return Err(PyOSError::new_err((libc::EBADF, "the connection is closed")));
+        };
+        let copy = socket.try_clone().map_err(|error| to_exception(py, Fault::Io(&error)))?;
+        Ok(OwnedFd::from(copy).into_raw_fd())
+    }
+}
+
+/// What is queued for a connection without a channel object; a Python subclass makes the object.
+#[pyclass(frozen, subclass, immutable_type, module = "wiretask._native")]
+pub struct ChannelOpening {
+    connection: Arc<PythonConnection>,
+}
+
+#[pymethods]
+impl ChannelOpening {
+    #[new]
+    #[pyo3(signature = (connection, /))]
+    fn new(connection: &Connection) -> Self {
+        Self { connection: Arc::clone(&connection.connection) }
+    }
+
+    /// The connection.
+    #[getter]
+    fn connection(&self) -> Connection {
+        Connection { connection: Arc::clone(&self.connection) }
+    }
+
+    /// The Python server.
+    #[getter]
+    fn server<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        server_of(py, &self.connection)
+    }
+}
+
+/// The base of `wiretask.ServerChannel`: its connection, and the output of its tasks.
+#[pyclass(frozen, subclass, immutable_type, module = "wiretask._native")]
+pub struct Channel {
+    connection: OnceLock<Arc<PythonConnection>>,
+}
+
+impl Channel {
+    fn bound(&self) -> PyResult<&Arc<PythonConnection>> {
+        self.connection.get().ok_or_else(|| {
+            PyRuntimeError::new_err("ServerChannel.__init__ has not been called by the subclass")
+        })
+    }
+}
+
+#[pymethods]
+impl Channel {
+    #[new]
+    #[pyo3(signature = (*_args, **_kwargs))]
+    fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
+        Self { connection: OnceLock::new() }
+    }
+
+    /// Ties channel and connection together; a connection that the server's own `accept` gave begins
+    /// to be served.
+    #[pyo3(signature = (connection, channel, /))]
+    fn _bind(&self, connection: &Connection, channel: Py<PyAny>) -> PyResult<()> {
+        let connection = &connection.connection;
+        if self.connection.set(Arc::clone(connection)).is_err() {
+            return Err(PyRuntimeError::new_err("the channel has a connection already"));
+        }
+        if connection.attach_channel(channel).is_err() && !connection.is_closed() {
+            return Err(PyRuntimeError::new_err("the connection has a channel already"));
+        }
+        if !connection.is_adopted() {
+            EngineServer::adopt(connection);
+        }
+        Ok(())
+    }
+
+    /// The connection.
+    #[getter]
+    fn _connection(&self) -> PyResult<Connection> {
+        Ok(Connection { connection: Arc::clone(self.bound()?) })
+    }
+
+    /// The Python server.
+    #[getter]
+    fn _server<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        server_of(py, self.bound()?)
+    }
+
+    /// The address of the peer, in the form of the socket's family.
+    #[getter]
+    fn addr<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        address(py, self.bound()?.peer())
+    }
+
+    /// Whether the connection is closed.
+    #[getter]
+    fn closed(&self) -> PyResult<bool> {
+        Ok(self.bound()?.is_closed())
+    }
+
+    /// Whether the connection is closed, or closes as soon as its output is out.
+    #[getter]
+    fn _is_closing(&self) -> PyResult<bool> {
+        Ok(self.bound()?.is_closing())
+    }
+
+    /// Whether the peer has ended its input (it may still read the answer) or is gone.
+    #[getter]
+    fn client_disconnected(&self) -> PyResult<bool> {
+        Ok(self.bound()?.is_peer_gone())
+    }
+
+    /// Take bytes for the peer and return how many: all of them.
+    #[pyo3(signature = (data))]
+    fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
+        write(py, self.bound()?, data)
+    }
+
+    /// Send what waits, as far as the socket takes it; with `block` until it has taken all.
+    #[pyo3(signature = (block = false))]
+    fn flush(&self, py: Python<'_>, block: bool) -> PyResult<()> {
+        flush(py, self.bound()?, block)
+    }
+
+    /// Serve no further request, and close when the output is out.
+    fn close_when_done(&self, py: Python<'_>) -> PyResult<()> {
+        let connection = self.bound()?;
+        gil::detached(py, Section::Send, || connection.close_when_done());
+        Ok(())
+    }
+
+    /// Close like `close_when_done`.
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        self.close_when_done(py)
+    }
+
+    /// Close at once; what has not been sent is dropped.
+    fn _abort(&self) -> PyResult<()> {
+        self.bound()?.abort(CloseReason::Aborted);
+        Ok(())
+    }
+
+    /// The next thing to do for the worker that runs the channel: a request, bytes, a `WORK_` number,
+    /// or `None`; then the output has been sent and the channel may be somebody else's.
+    fn _next_work(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
+        let connection = self.bound()?;
+        let work = match connection.start_work() {
+            Next::Work(work) => Some(work),
+            Next::Finish => gil::detached(py, Section::Send, || connection.finish_work()),
+        };
+        work.map(|work| to_python(py, connection, work)).transpose()
+    }
+
+    /// Tells the loop that tasks were queued; false: the connection is closed, they will not run.
+    fn _tasks_queued(&self) -> PyResult<bool> {
+        let connection = self.bound()?;
+        Ok(connection.is_run_by_caller() || connection.tasks_queued())
+    }
+
+    /// The worker's parser is in the middle of a request, or not.
+    #[pyo3(signature = (has_begun, /))]
+    fn _set_request_begun(&self, has_begun: bool) -> PyResult<()> {
+        self.bound()?.set_request_begun(has_begun);
+        Ok(())
+    }
+
+    /// More is to be done behind this task: the loop sends what is ready if that takes long.
+    fn _flush_soon(&self) -> PyResult<()> {
+        self.bound()?.flush_soon();
+        Ok(())
+    }
+
+    /// The worker that runs the channel cannot go on: the connection closes.
+    fn _give_up(&self) -> PyResult<()> {
+        let connection = self.bound()?;
+        if connection.is_run_by_caller() {
+            connection.cancel_work();
+        } else {
+            connection.abort(CloseReason::Aborted);
+        }
+        Ok(())
+    }
+
+    /// The channel was queued and will not be run: the connection closes.
+    fn _cancel_queued(&self) -> PyResult<()> {
+        self.bound()?.cancel_work();
+        Ok(())
+    }
+}
+
+/// The ITask to queue for a connection: its channel, or what makes it.
+pub fn task_of(py: Python<'_>, connection: &Arc<PythonConnection>) -> PyResult<Py<PyAny>> {
+    if let Some(channel) = connection.with_channel(|channel| channel.map(|channel| channel.clone_ref(py))) {
+        return Ok(channel);
+    }
+    let native = Connection { connection: Arc::clone(connection) };
+    connection.core().host.opening_class.call1(py, (native,))
+}
+
+fn server_of<'py>(py: Python<'py>, connection: &Arc<PythonConnection>) -> PyResult<Bound<'py, PyAny>> {
+    connection.core().host.server(py).ok_or_else(|| PyReferenceError::new_err("the server is gone"))
+}
+
+fn to_python(
+    py: Python<'_>,
+    connection: &Arc<PythonConnection>,
+    work: Work<NativeConsumer>,
+) -> PyResult<Py<PyAny>> {
+    let number = match work {
+        Work::Request(consumer) => return consumers::wrap(py, consumer),
+        Work::Bytes(bytes) => return Ok(PyBytes::new(py, &bytes).into_any().unbind()),
+        Work::Opened => WORK_OPENED,
+        Work::EndOfInput => WORK_END_OF_INPUT,
+        Work::Tasks => WORK_TASKS,
+        Work::Closed => {
+            // The last of all work: the connection need not keep its channel any longer.
+            drop(connection.detach_channel());
+            WORK_CLOSED
+        }
+    };
+    Ok(number.into_pyobject(py)?.into_any().unbind())
+}
+
+fn write(py: Python<'_>, connection: &Arc<PythonConnection>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
+    let (wrote, length) = match data.cast::<PyBytes>() {
+        Ok(bytes) => (connection.write(bytes.as_bytes()), bytes.as_bytes().len()),
+        Err(_) => {
+            let bytes = bytes_of(data)?;
+            (connection.write(&bytes), bytes.len())
+        }
+    };
+    match wrote {
+        Wrote::Buffered => {}
+        Wrote::ShouldSend => gil::detached(py, Section::Send, || connection.send_now()),
+        Wrote::ShouldWait => {
+            let wait = || connection.wait_for_room(false, None, gil::exiting);
+            if gil::wait(py, Section::OutputWait, wait) != Some(true) {
+                return Err(disconnected(py));
+            }
+        }
+        Wrote::Closed => return Err(disconnected(py)),
+    }
+    Ok(length)
+}
+
+/// A copy of any other bytes-like object than `bytes`.
+fn bytes_of(data: &Bound<'_, PyAny>) -> PyResult<PyBackedBytes> {
+    if let Ok(bytes) = data.extract::<PyBackedBytes>() {
+        return Ok(bytes);
+    }
+    let view = pyo3::types::PyMemoryView::from(data).map_err(|_| {
+        let kind = data.get_type();
+        PyTypeError::new_err(format!("data is bytes, bytearray or memoryview, not {kind}"))
+    })?;
+    Ok(view.call_method0("tobytes")?.extract::<PyBackedBytes>()?)
+}
+
+fn flush(py: Python<'_>, connection: &Arc<PythonConnection>, block: bool) -> PyResult<()> {
+    let is_open = if block {
+        let wait = || connection.wait_for_room(true, None, gil::exiting);
+        gil::wait(py, Section::OutputWait, wait) == Some(true)
+    } else {
+        gil::detached(py, Section::Send, || connection.send_now());
+        !connection.is_closed()
+    };
+    if is_open { Ok(()) } else { Err(disconnected(py)) }
+}
+
+fn disconnected(py: Python<'_>) -> PyErr {
+    to_exception(py, Fault::ClientDisconnected)
+}
+
+fn address<'py>(py: Python<'py>, peer: &PeerAddress) -> PyResult<Bound<'py, PyAny>> {
+    Ok(match peer {
+        PeerAddress::Inet(std::net::SocketAddr::V4(address)) => {
+            (address.ip().to_string(), address.port()).into_pyobject(py)?.into_any()
+        }
+        PeerAddress::Inet(std::net::SocketAddr::V6(address)) => {
+            let parts = (address.ip().to_string(), address.port(), address.flowinfo(), address.scope_id());
+            parts.into_pyobject(py)?.into_any()
+        }
+        PeerAddress::Unix(path) => OsStr::from_bytes(path).into_pyobject(py)?.into_any(),
+    })
+}
