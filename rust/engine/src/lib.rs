@@ -9,6 +9,7 @@ pub mod log_event;
 pub mod open_descriptors;
 pub mod overload;
 pub mod poll_loop;
+mod seat;
 mod seats;
 pub mod server;
 pub mod server_core;
