@@ -1,6 +1,7 @@
 """The law of a task dispatcher: whatever is called in whatever order, every task gets exactly one outcome.
 
-A rule-based machine drives a real dispatcher with real threads; a model says what must have become of each task.
+A rule-based machine drives a real dispatcher with real threads; a model says what must have become of each
+task.
 """
 
 from __future__ import annotations

@@ -18,7 +18,11 @@ def test_log_events_of_native_threads_reach_logging(caplog):
     _native.post_log(logging.WARNING, "100 % of it")
     wait_until(lambda: caplog.records)
     record = caplog.records[0]
-    assert (record.name, record.levelno, record.getMessage()) == ("wiretask.server", logging.WARNING, "100 % of it")
+    assert (record.name, record.levelno, record.getMessage()) == (
+        "wiretask.server",
+        logging.WARNING,
+        "100 % of it",
+    )
 
 
 def test_log_events_that_do_not_fit_are_counted(caplog):

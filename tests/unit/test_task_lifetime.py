@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import logging
 import threading
@@ -14,6 +15,10 @@ from wiretask.tasks import ThreadedTaskDispatcher
 
 def names():
     return {thread.name for thread in threading.enumerate()}
+
+
+def has_idle(reference, count):
+    return reference().stats()["threads_idle"] == count
 
 
 def test_idle_worker_does_not_keep_its_last_task_alive():
@@ -42,7 +47,7 @@ def test_idle_worker_does_not_keep_a_task_that_raised(monkeypatch):
 def test_dropped_dispatcher_is_collected_and_its_threads_end():
     """An old dispatcher's threads kept it alive for ever."""
     dispatcher = ThreadedTaskDispatcher(3, name="dropped")
-    wait_until(lambda: dispatcher.stats()["threads_idle"] == 3)
+    wait_until(functools.partial(has_idle, weakref.ref(dispatcher), 3))
     reference = weakref.ref(dispatcher)
     del dispatcher
     gc.collect()

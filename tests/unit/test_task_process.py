@@ -136,7 +136,7 @@ def run(script, *, timeout=60):
 
 @pytest.mark.parametrize("case", list(EXITS))
 def test_process_ends_without_noise(case):
-    """A thread that comes back to a dying interpreter through Rust aborts the process (R40): it must not come."""
+    """A thread that comes back through Rust while the interpreter ends aborts the process (R40)."""
     for _ in range(20):
         done = run(EXITS[case])
         assert (done.returncode, done.stderr) == (0, "")

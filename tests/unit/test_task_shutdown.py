@@ -13,7 +13,7 @@ from wiretask.tasks import ThreadedTaskDispatcher
 
 
 def test_pending_tasks_are_cancelled_before_the_backlog_is_worked_off():
-    """An old dispatcher's stop markers stood behind the backlog, which was served though it was to be cancelled."""
+    """An old dispatcher's stop markers stood behind the backlog, which was thus served first."""
     with busy_dispatcher(2) as (dispatcher, gate):
         backlog = [RecordingTask() for _ in range(100)]
         for task in backlog:
@@ -158,7 +158,11 @@ def test_shutdown_from_many_threads_at_once():
         for task in tasks:
             dispatcher.addTask(task)
         results = []
-        callers = [threading.Thread(target=lambda d=dispatcher: results.append(d.shutdown())) for _ in range(4)]
+
+        def shut_down(dispatcher=dispatcher, results=results):
+            results.append(dispatcher.shutdown())
+
+        callers = [threading.Thread(target=shut_down) for _ in range(4)]
         for caller in callers:
             caller.start()
         for caller in callers:

@@ -5,10 +5,12 @@
 mod channel_driver;
 mod clock;
 pub mod connection;
+mod linger;
 pub mod log_event;
 pub mod open_descriptors;
 pub mod overload;
 pub mod poll_loop;
+mod seat;
 mod seats;
 pub mod server;
 pub mod server_core;
