@@ -272,7 +272,9 @@ class Mailroom:
         """One element: the chore at hand, a tuple, until the housekeeper has begun with it; then None."""
 
     def wait(self, timeout_seconds: float | None = None) -> bool:
-        """Wait for a chore and put it into `cell[0]`: True. False: time over, or the housekeeper must leave."""
+        """Wait for a chore and put it into `cell[0]`: True. False: time over, or the housekeeper must
+        leave.
+        """
 
 @final
 class TaskQueue:
@@ -288,7 +290,9 @@ class TaskQueue:
         """Name the dispatcher, by a weak reference, that looks after the workers."""
 
     def push(self, task: object) -> int | None:
-        """Queue a task: None when all is well, else `NEEDS_CARE` (queued), `FULL` or `CLOSED` (not queued)."""
+        """Queue a task: None when all is well, else `NEEDS_CARE` (queued), `FULL` or `CLOSED` (not
+        queued).
+        """
 
     def ask_for_care(self) -> None:
         """Have each `push` report `NEEDS_CARE` until `take_care`."""
@@ -358,7 +362,9 @@ class Worker:
         """Give the seat back, and a task that was not started to the queue. A second call does nothing."""
 
     def give_up(self, requested: int | None = None) -> None:
-        """Give the seat back because no thread can be started; the target falls if it still is `requested`."""
+        """Give the seat back because no thread can be started; the target falls if it still is
+        `requested`.
+        """
 
     def count_error(self) -> None:
         """Count an exception that came out of a task."""

@@ -1,10 +1,10 @@
 """The housekeeper: one daemon thread a process that does in Python what native threads cannot.
 
-It waits in Rust, asleep, and does one chore after the other: writes the engine's log events into `logging`, drops
-references, calls what it is told to call, cancels tasks that nobody else can, has lost workers replaced, and
-watches queues that have grown long. It also owns how the process ends (`at_exit`) and how the child of a fork
-begins. A chore is a tuple, its kind first; `perform` knows the kinds. Must not know servers or dispatchers: they
-come as callables. No chore may wait for long: the next one waits for it.
+It waits in Rust, asleep, and does one chore after the other: writes the engine's log events into `logging`,
+drops references, calls what it is told to call, cancels tasks that nobody else can, has lost workers
+replaced, and watches queues that have grown long. It also owns how the process ends (`at_exit`) and how the
+child of a fork begins. A chore is a tuple, its kind first; `perform` knows the kinds. Must not know servers
+or dispatchers: they come as callables. No chore may wait for long: the next one waits for it.
 
 Source: design, section 3 (Housekeeper, Fork); faults R24, R40-R43.
 """
@@ -61,7 +61,9 @@ def is_current_thread() -> bool:
 
 
 def at_exit(callback: Callable[[], object]) -> None:
-    """Have `callback` called when the process begins to end: it wakes and dismisses threads, and does not wait."""
+    """Have `callback` called when the process begins to end: it wakes and dismisses threads, and does not
+    wait.
+    """
     _exit_callbacks.append(callback)
 
 
@@ -73,8 +75,8 @@ def after_fork(callback: Callable[[], object]) -> None:
 def report(logger: logging.Logger, message: str, *arguments: object, error: BaseException) -> None:
     """Log an error with its traceback, and never raise.
 
-    A logging handler that raises is reported through `sys.unraisablehook`; if that raises too, nothing is left
-    to be told.
+    A logging handler that raises is reported through `sys.unraisablehook`; if that raises too, nothing is
+    left to be told.
     """
     try:
         logger.error(message, *arguments, exc_info=error)
@@ -184,7 +186,9 @@ def _do_next(mailroom: _native.Mailroom, watches: list[_native.QueueWatch]) -> b
 
 
 def _handle_exit() -> None:
-    """End the threads that wait in Rust before the interpreter goes; those wedged in Python are left behind."""
+    """End the threads that wait in Rust before the interpreter goes; those wedged in Python are left
+    behind.
+    """
     _native.begin_exit()
     for callback in _exit_callbacks:
         try:

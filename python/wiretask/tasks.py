@@ -1,9 +1,9 @@
 """Tasks and the dispatcher that runs them on threads.
 
-`ThreadedTaskDispatcher` is a queue in Rust and worker threads whose outer loop is Python: Rust is called for the
-next task and waits there without the interpreter, but never lies below application code. What the workers hold is
-their end of the queue, not the dispatcher: a dispatcher that is dropped is collected, its threads end, and what
-waits is cancelled. Nothing here holds a lock while calling a task, nor while starting a thread.
+`ThreadedTaskDispatcher` is a queue in Rust and worker threads whose outer loop is Python: Rust is called for
+the next task and waits there without the interpreter, but never lies below application code. What the workers
+hold is their end of the queue, not the dispatcher: a dispatcher that is dropped is collected, its threads
+end, and what waits is cancelled. Nothing here holds a lock while calling a task, nor while starting a thread.
 
 The queue is a root for the garbage collector: a task that waits keeps alive what it refers to, the dispatcher
 included, until it is served, cancelled by `shutdown`, or the dispatcher is dropped.
@@ -24,10 +24,11 @@ from typing import Any, Protocol, Self, TypedDict
 from zope.interface import implementer
 
 from wiretask import housekeeper
-from wiretask._native import Orphans, TaskQueue, Worker, is_exiting
+from wiretask._native import TaskQueue, is_exiting
 from wiretask.errors import ServerClosedError, TaskQueueFullError
 from wiretask.housekeeper import cancel_task, report, safe_repr
 from wiretask.interfaces import ITask, ITaskDispatcher
+from wiretask.workers import cancel_orphans, run_worker
 
 __all__ = ["DispatcherStats", "Task", "TaskLike", "ThreadedTaskDispatcher", "check_task"]
 
@@ -35,8 +36,6 @@ _log = logging.getLogger("wiretask.task")
 
 #: How long `shutdown` waits between two looks at signals, in seconds.
 _SLICE_SECONDS = 0.1
-#: How often a worker tries to begin a task before it gives up and cancels it.
-_MAX_ATTEMPTS = 5
 
 
 class TaskLike(Protocol):
@@ -55,8 +54,8 @@ class TaskLike(Protocol):
 class DispatcherStats(TypedDict):
     """Counters since the dispatcher was made (in the child of a fork: since then), and its state now.
 
-    When nothing moves, `added == started + cancelled + pending`, where `cancelled` counts accepted tasks only.
-    `oldest_wait_seconds` may be too long by the time between two arrivals.
+    When nothing moves, `added == started + cancelled + pending`, where `cancelled` counts accepted tasks
+    only. `oldest_wait_seconds` may be too long by the time between two arrivals.
     """
 
     added: int
@@ -97,7 +96,9 @@ class Task:
         raise NotImplementedError(f"{type(self).__qualname__} must define service()")
 
     def cancel(self) -> None:
-        """Called instead of `service`: closes the channel when its output is sent. Any thread; never blocks."""
+        """Called instead of `service`: closes the channel when its output is sent. Any thread; never
+        blocks.
+        """
         close_when_done = getattr(self.channel, "close_when_done", None)
         if close_when_done is not None:
             close_when_done()
@@ -110,8 +111,8 @@ class Task:
 class ThreadedTaskDispatcher:
     """Runs tasks on worker threads, in the order in which they were added.
 
-    Every method may be called from any thread, workers and tasks included, and by tasks' own methods; `addTask` from
-    signal handlers too. A context manager: leaving it shuts the dispatcher down.
+    Every method may be called from any thread, workers and tasks included, and by tasks' own methods;
+    `addTask` from signal handlers too. A context manager: leaving it shuts the dispatcher down.
 
     Args:
         threads: how many workers to start at once, 0 or more; 0 until `setThreadCount`: tasks wait.
@@ -175,7 +176,8 @@ class ThreadedTaskDispatcher:
             count: 0..4096. Above 0 opens a dispatcher that was shut.
         Raises:
             TypeError, ValueError: count is no such number; nothing has changed.
-            RuntimeError: the system gave no more threads; those that could be started work, and are the count now.
+            RuntimeError: the system gave no more threads; those that could be started work, and are the count
+            now.
         Threads: any. Blocking: until the new threads have started; never for those that leave.
         """
         count = _checked_count("count", count)
@@ -189,9 +191,9 @@ class ThreadedTaskDispatcher:
         """Take no more tasks, stop the workers, and return how many of them still run.
 
         Args:
-            cancel_pending: true: cancel what waits, at once. False: let the workers finish it within the timeout;
-                what is left stays queued until `setThreadCount` opens the dispatcher, and is cancelled when the
-                dispatcher is dropped.
+            cancel_pending: true: cancel what waits, at once. False: let the workers finish it within the
+                timeout; what is left stays queued until `setThreadCount` opens the dispatcher, and is
+                cancelled when the dispatcher is dropped.
             timeout: how long to wait for the workers, in seconds; 0 or less does not wait.
         Returns:
             How many workers still run a task when the time is over, the caller not counted; also logged.
@@ -202,7 +204,7 @@ class ThreadedTaskDispatcher:
         deadline = time.monotonic() + max(0.0, timeout)
         queue = self._queue
         queue.close(drain=not cancel_pending)
-        interrupt = _cancel_orphans(queue.orphans()) if cancel_pending else None
+        interrupt = cancel_orphans(queue.orphans()) if cancel_pending else None
         own = 1 if queue.is_worker_thread() else 0
         try:
             if interrupt is not None:
@@ -236,10 +238,8 @@ class ThreadedTaskDispatcher:
 
     def __repr__(self) -> str:
         stats = self._queue.stats()
-        return (
-            f"<{type(self).__qualname__} {self._name!r}: {stats['threads_alive']} of {stats['threads_target']} "
-            f"threads, {stats['pending']} tasks wait>"
-        )
+        threads = f"{stats['threads_alive']} of {stats['threads_target']} threads"
+        return f"<{type(self).__qualname__} {self._name!r}: {threads}, {stats['pending']} tasks wait>"
 
     def _make_queue(self) -> None:
         self._queue = TaskQueue(self._name, self._max_pending)
@@ -272,15 +272,19 @@ class ThreadedTaskDispatcher:
             report(_log, "dispatcher %r cannot replace its threads", self._name, error=error)
 
     def _start_workers(self, queue: TaskQueue, requested: int | None) -> None:
-        """Start a thread for every free seat; `requested` falls to what there is if that fails."""
-        while (worker := queue.claim()) is not None:
+        """Start a thread for every free seat; `requested` falls to what there is if that fails. Nothing at
+        exit.
+        """
+        while not is_exiting() and (worker := queue.claim()) is not None:
             thread = threading.Thread(
-                target=_work, args=(worker,), name=f"wiretask-{self._name}-{worker.index}", daemon=True
+                target=run_worker, args=(worker,), name=f"wiretask-{self._name}-{worker.index}", daemon=True
             )
             try:
                 thread.start()
             except BaseException:
                 worker.give_up(requested)
+                if is_exiting():
+                    return
                 raise
             self._threads[worker.index] = thread
 
@@ -301,102 +305,15 @@ class ThreadedTaskDispatcher:
                 del self._threads[index]
 
     def _handle_fork(self) -> None:
-        """In the child of a fork: leave queue and threads to the parent, and begin anew with the next task."""
+        """In the child of a fork: leave queue and threads to the parent, and begin anew with the next
+        task.
+        """
         old = self._queue
         self._threads = {}
         self._make_queue()
         self._queue.set_target(old.target())
         if not old.is_open():
             self._queue.close(drain=False)
-
-
-def _work(worker: Worker) -> None:
-    """A worker thread from its beginning to its end; the caller of every task."""
-    try:
-        _serve(worker)
-    except BaseException as error:
-        report(_log, "worker %d of dispatcher %r ends and is replaced", worker.index, worker.name, error=error)
-    finally:
-        worker.leave()
-
-
-def _serve(worker: Worker) -> None:
-    """Serve tasks until the worker has to leave.
-
-    The cell holds the task at hand until the moment it is started: between emptying it and the call nothing can be
-    raised (an asynchronous exception lands on entry to a function, on a jump back, or after a call into C), so that
-    whatever is raised before, `next` gives the same task out again, and whatever is raised after is the task's.
-    """
-    cell = worker.cell
-    task: TaskLike | None = None
-    attempts = 0
-    while True:
-        try:
-            while worker.next():
-                task = cell[0]
-                service = task.service
-                cell[0] = None
-                service()
-                task = service = None
-                attempts = 0
-            return
-        except BaseException as error:
-            service = None
-            try:
-                attempts = _handle_failure(worker, task, attempts, error)
-            except BaseException:
-                pass  # thrown in by another thread while the first one was dealt with
-            task = None
-
-
-def _handle_failure(worker: Worker, task: TaskLike | None, attempts: int, error: BaseException) -> int:
-    """Log what came out of a task, or between tasks; return how often the one at hand could not be started."""
-    worker.count_error()
-    cell = worker.cell
-    if cell[0] is None:
-        if task is None:
-            report(_log, "exception in worker %d of dispatcher %r", worker.index, worker.name, error=error)
-        else:
-            report(_log, "exception in task %s", safe_repr(task), error=error)
-        return 0
-    report(_log, "task %s could not be started", safe_repr(cell[0]), error=error)
-    if attempts + 1 < _MAX_ATTEMPTS:
-        return attempts + 1
-    cancel = cell[0].cancel
-    cell[0] = None
-    cancel()
-    return 0
-
-
-def _cancel_orphans(orphans: Orphans) -> KeyboardInterrupt | None:
-    """Cancel all tasks of a closed queue; what they raise is logged. Return a Ctrl-C that came meanwhile.
-
-    As in `_serve`, a task leaves the cell at the moment it is cancelled.
-    """
-    cell = orphans.cell
-    interrupt: KeyboardInterrupt | None = None
-    task: TaskLike | None = None
-    attempts = 0
-    while True:
-        try:
-            while orphans.next():
-                task = cell[0]
-                cancel = task.cancel
-                cell[0] = None
-                cancel()
-                task = cancel = None
-                attempts = 0
-            return interrupt
-        except BaseException as error:
-            cancel = None
-            if isinstance(error, KeyboardInterrupt):
-                interrupt = error
-            else:
-                report(_log, "exception in cancel() of task %s", safe_repr(task), error=error)
-            attempts += 1
-            if attempts >= _MAX_ATTEMPTS and cell[0] is not None:
-                cell[0] = None
-            task = None
 
 
 def check_task(task: object) -> None:
@@ -439,7 +356,7 @@ def _handle_exit() -> None:
     """Dismiss all workers and cancel what waits; a worker that is busy is left behind."""
     for dispatcher in _living():
         dispatcher._queue.close(drain=False)
-        _cancel_orphans(dispatcher._queue.orphans())
+        cancel_orphans(dispatcher._queue.orphans())
 
 
 def _handle_fork() -> None:

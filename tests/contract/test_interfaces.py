@@ -117,9 +117,12 @@ def served(stack: ExitStack, attribute: str | None) -> object:
     """Return the channel of a real connection to a real server, or an attribute of it."""
     servers = importlib.import_module("wiretask.servers")
     channels = importlib.import_module("wiretask.channels")
+    consumers = importlib.import_module("wiretask.consumers")
     made: queue.Queue[object] = queue.Queue()
 
     class Channel(channels.ServerChannel):  # type: ignore[misc, name-defined]
+        parser_class = consumers.Line
+
         def handle_request(self, request: object) -> None:
             made.put(self)
 
@@ -145,7 +148,7 @@ def connection(stack: ExitStack, kind: type[Any]) -> object:
 Row = tuple[str, str, Factory]
 """Interface, "module:class", factory."""
 
-EXISTING: list[Row] = [
+PROVIDERS: list[Row] = [
     ("ISocket", "wiretask.dispatcher:Dispatcher", dispatcher),
     ("IDispatcherEventHandler", "wiretask.dispatcher:Dispatcher", dispatcher),
     ("IDispatcherLogging", "wiretask.dispatcher:Dispatcher", dispatcher),
@@ -154,10 +157,6 @@ EXISTING: list[Row] = [
     ("IStreamConsumer", "wiretask.consumers:Line", plain),
     ("IStreamConsumer", "wiretask.consumers:Delimiter", with_delimiter),
     ("IStreamConsumer", "wiretask.consumers:LengthPrefixed", plain),
-]
-
-# NOT YET EXISTING: move a row to the list above when its class exists; when this list is empty, remove it.
-AWAITED: list[Row] = [
     ("ITask", "wiretask.tasks:Task", task),
     ("ITaskDispatcher", "wiretask.tasks:ThreadedTaskDispatcher", task_dispatcher),
     ("IServer", "wiretask.servers:Server", server),
@@ -167,10 +166,9 @@ AWAITED: list[Row] = [
     ("IDispatcher", "wiretask.servers:Server", server),
     ("IServerChannel", "wiretask.channels:ServerChannel", channel),
     ("ITask", "wiretask.channels:ServerChannel", channel),
-    ("ISocket", "wiretask.channels:Connection", connection),
+    ("ISocket", "wiretask.connection:Connection", connection),
 ]
-
-ROWS = [pytest.param(*row, id=f"{row[0]}-{row[1].removeprefix('wiretask.')}") for row in EXISTING + AWAITED]
+ROWS = [pytest.param(*row, id=f"{row[0]}-{row[1].removeprefix('wiretask.')}") for row in PROVIDERS]
 
 
 @pytest.fixture

@@ -235,7 +235,7 @@ class CountingDispatcher(ThreadedTaskDispatcher):
         self.seen = []
         super().__init__(*arguments, **options)
 
-    def addTask(self, task):
+    def addTask(self, task):  # noqa: N802
         self.seen.append(task)
         super().addTask(task)
 

@@ -35,7 +35,7 @@ def test_more_than_a_word_of_threads():
         for task in tasks:
             task.wait()
         assert dispatcher.shutdown() == 0
-        assert barrier.n_waiting == 0 and not barrier.broken
+        assert (barrier.n_waiting, barrier.broken) == (0, False)
 
 
 def test_shrinking_does_not_wait_for_the_backlog():

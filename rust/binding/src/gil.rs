@@ -74,6 +74,13 @@ pub fn wait<R: Send>(py: Python<'_>, section: Section, work: impl FnOnce() -> R 
     if exiting() { None } else { try_detached(py, section, work).ok() }
 }
 
+/// Run `work` with the token of a thread that is attached already: for destructors, which get none.
+///
+/// `None`: the interpreter is finalising, or its collector is at work.
+pub fn while_attached<R>(work: impl FnOnce(Python<'_>) -> R) -> Option<R> {
+    Python::try_attach(work)
+}
+
 /// Run `work` outside and come back; it is given back if going out is not possible any more.
 fn try_detached<R: Send, W: FnOnce() -> R + Send>(
     py: Python<'_>,

@@ -9,6 +9,7 @@ pub mod host;
 pub mod housekeeper;
 pub mod server;
 pub mod tasks;
+pub mod workers;
 
 /// What `wiretask` keeps in Rust; import the public names from `wiretask`.
 #[pymodule(gil_used = true)]
@@ -28,7 +29,9 @@ mod _native {
     #[pymodule_export]
     use crate::server::{Server, close_descriptors_after_fork, is_native_parser};
     #[pymodule_export]
-    use crate::tasks::{Orphans, QueueWatch, TaskQueue, Worker, in_worker};
+    use crate::tasks::{QueueWatch, TaskQueue};
+    #[pymodule_export]
+    use crate::workers::{Orphans, Worker, in_worker};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -56,6 +56,7 @@ impl Server {
             server: PyWeakrefReference::new(server)?.unbind(),
             opening_class,
             pool: queue.map(|queue| queue.get().pool()),
+            generation: gil::generation(),
         };
         let started =
             gil::detached(py, Section::ServerStart, || EngineServer::start(config, listeners, host));

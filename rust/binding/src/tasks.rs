@@ -1,26 +1,25 @@
-//! The task queue and its workers, as Python's `ThreadedTaskDispatcher` uses them.
+//! The task queue, as Python's `ThreadedTaskDispatcher` uses them.
 //!
-//! Strategy: thin classes over the engine's pool. What is taken from the queue is put into a one-element list (the
-//! *cell*) that Python empties at the moment it starts the task, so that an asynchronous exception between the two
-//! loses nothing: `next` gives a task in the cell out again, and a worker that dies puts it back. No method runs
-//! Python code or drops the last reference to an object (see `gil`). The queue is a root for the garbage collector:
-//! what is in it lives until it is served or cancelled; cycles through it end when the dispatcher is shut or dropped.
+//! Strategy: thin classes over the engine's pool. No method runs Python code or drops the last reference to an object
+//! (see `gil`). What the pool cannot do becomes a chore of the housekeeper. The queue is a root for the garbage
+//! collector: what is in it lives until it is served or cancelled; cycles through it end when the dispatcher is shut
+//! or dropped.
 //! Source: design, sections 2 and 3; ITaskDispatcher, ITask.
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
+use pyo3::types::PyDict;
 use wiretask_engine::MAX_WORKERS;
 use wiretask_engine::overload::{Notice, OverloadPolicy, OverloadWatch};
-use wiretask_engine::worker_pool::{Next, PoolListener, PoolState, Refusal, Seat, WorkerPool};
+use wiretask_engine::worker_pool::{PoolListener, PoolState, Refusal, WorkerPool};
 
 use crate::channel;
 use crate::gil::{self, Section};
 use crate::host::PythonConnection;
 use crate::housekeeper::{Chore, post};
+use crate::workers::{Orphans, Worker, works_for};
 
 /// What waits for a worker.
 pub enum QueuedTask {
@@ -32,7 +31,7 @@ pub enum QueuedTask {
 
 impl QueuedTask {
     /// The ITask that Python serves or cancels. Must not run Python code.
-    fn into_task(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
+    pub(crate) fn into_task(self, py: Python<'_>) -> PyResult<Py<PyAny>> {
         match self {
             Self::Object(task) => Ok(task),
             Self::Connection(connection) => channel::task_of(py, &connection),
@@ -40,26 +39,28 @@ impl QueuedTask {
     }
 }
 
-thread_local! {
-    /// The address of the pool the calling thread works for, 0 if for none.
-    static WORKS_FOR: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
-}
-
 /// What queue, workers and listener share; lives as long as any of them.
-struct Core {
-    pool: Arc<WorkerPool<QueuedTask>>,
-    alarm: Arc<Alarm>,
+pub(crate) struct Core {
+    pub(crate) pool: Arc<WorkerPool<QueuedTask>>,
+    pub(crate) alarm: Arc<Alarm>,
     generation: u64,
 }
 
+impl Core {
+    /// Whether this is the queue of a parent process: nobody may touch it.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.generation != gil::generation()
+    }
+}
+
 /// How the pool reaches its dispatcher, without keeping it alive.
-struct Alarm {
-    name: String,
+pub(crate) struct Alarm {
+    pub(crate) name: String,
     /// A weak reference to the dispatcher.
     dispatcher: OnceLock<Py<PyAny>>,
     /// The next `push` is to report that workers have to be looked after.
     needs_care: AtomicBool,
-    errors: AtomicU64,
+    pub(crate) errors: AtomicU64,
 }
 
 /// Turns what the pool cannot deal with into chores.
@@ -107,7 +108,7 @@ impl TaskQueue {
     }
 
     fn is_foreign(&self) -> bool {
-        self.core.generation != gil::generation()
+        self.core.is_foreign()
     }
 }
 
@@ -173,22 +174,16 @@ impl TaskQueue {
         self.core.alarm.needs_care.swap(false, Ordering::Relaxed)
     }
 
-    /// Set how many workers there shall be; more than 0 opens a queue that was shut.
+    /// Set how many workers there shall be; more than 0 opens a queue that was shut, unless the process ends.
     fn set_target(&self, count: usize) {
-        if !self.is_foreign() {
+        if !self.is_foreign() && (count == 0 || !gil::exiting()) {
             self.core.pool.set_target(count);
         }
     }
 
     /// A seat for one more worker, or None when none is missing.
     fn claim(&self, py: Python<'_>) -> PyResult<Option<Worker>> {
-        if self.is_foreign() {
-            return Ok(None);
-        }
-        let cell = PyList::new(py, [py.None()])?.unbind();
-        let Some(seat) = self.core.pool.claim_seat() else { return Ok(None) };
-        let (index, core) = (seat.index(), Arc::clone(&self.core));
-        Ok(Some(Worker { seat: Mutex::new(Some(seat)), cell, index, core }))
+        if self.is_foreign() { Ok(None) } else { Worker::claim(py, &self.core) }
     }
 
     /// Take no more tasks: workers leave, now or (`drain`) when the queue is empty. See also `orphans`.
@@ -201,7 +196,7 @@ impl TaskQueue {
 
     /// The tasks of a closed queue, to be cancelled by the caller.
     fn orphans(&self, py: Python<'_>) -> PyResult<Orphans> {
-        Ok(Orphans { cell: PyList::new(py, [py.None()])?.unbind(), core: Arc::clone(&self.core) })
+        Orphans::new(py, &self.core)
     }
 
     /// Wait until at most `rest` workers are left or the time is over; returns how many are left.
@@ -218,7 +213,7 @@ impl TaskQueue {
 
     /// Whether the calling thread is one of the queue's workers.
     fn is_worker_thread(&self) -> bool {
-        WORKS_FOR.get() == Arc::as_ptr(&self.core.pool).addr()
+        works_for(&self.core.pool)
     }
 
     /// Whether tasks are taken.
@@ -285,145 +280,6 @@ impl Drop for TaskQueue {
             self.core.pool.return_orphan(item);
         }
     }
-}
-
-/// One worker's end of the queue. Used by one thread.
-#[pyclass(frozen, module = "wiretask._native")]
-pub struct Worker {
-    seat: Mutex<Option<Seat<QueuedTask>>>,
-    /// The task at hand, until Python has started it.
-    #[pyo3(get)]
-    cell: Py<PyList>,
-    /// The worker's number.
-    #[pyo3(get)]
-    index: usize,
-    core: Arc<Core>,
-}
-
-#[pymethods]
-impl Worker {
-    /// Put the next task into `cell[0]`, waiting for one if need be: True. False: the worker must leave.
-    ///
-    /// A task that is still in the cell is given out again.
-    fn next(&self, py: Python<'_>) -> PyResult<bool> {
-        let cell = self.cell.bind(py);
-        if self.core.generation != gil::generation() {
-            return Ok(false);
-        }
-        if !cell.get_item(0)?.is_none() {
-            return Ok(true);
-        }
-        let Ok(mut seat) = self.seat.try_lock() else {
-            return Err(PyRuntimeError::new_err("this worker is another thread's"));
-        };
-        let Some(seat) = seat.as_mut() else { return Ok(false) };
-        WORKS_FOR.set(Arc::as_ptr(&self.core.pool).addr());
-        let next = match seat.try_next() {
-            Some(next) => next,
-            None => gil::wait(py, Section::WorkerSleep, || seat.next(None)).unwrap_or(Next::Leave),
-        };
-        let Next::Item(item) = next else { return Ok(false) };
-        cell.set_item(0, item.into_task(py)?)?;
-        Ok(true)
-    }
-
-    /// Give the seat back, and a task that was not started to the queue. A second call does nothing.
-    fn leave(&self, py: Python<'_>) -> PyResult<()> {
-        let cell = self.cell.bind(py);
-        if self.core.generation != gil::generation() {
-            return Ok(());
-        }
-        let task = cell.get_item(0)?;
-        if !task.is_none() {
-            cell.set_item(0, py.None())?;
-            self.core.pool.put_back(QueuedTask::Object(task.unbind()));
-        }
-        WORKS_FOR.set(0);
-        let seat = self.seat.try_lock().ok().and_then(|mut seat| seat.take());
-        drop(seat);
-        Ok(())
-    }
-
-    /// Give the seat back because no thread can be started; `requested` is the number of workers that was
-    /// wanted: if it still is, it falls to the number that there are.
-    #[pyo3(signature = (requested=None))]
-    fn give_up(&self, requested: Option<usize>) {
-        if let Some(seat) = self.seat.try_lock().ok().and_then(|mut seat| seat.take()) {
-            seat.give_up(requested);
-        }
-    }
-
-    /// Count an exception that came out of a task.
-    fn count_error(&self) {
-        self.core.alarm.errors.fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// The dispatcher's name.
-    #[getter]
-    fn name(&self) -> &str {
-        &self.core.alarm.name
-    }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        if self.core.generation != gil::generation() || gil::exiting() {
-            let seat = self.seat.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-            std::mem::forget((seat, Arc::clone(&self.core)));
-            return;
-        }
-        if let Some(Err(error)) = Python::try_attach(|py| self.leave(py)) {
-            std::mem::forget(error);
-        }
-    }
-}
-
-/// The tasks of a closed queue, one after the other; used by one thread.
-#[pyclass(frozen, module = "wiretask._native")]
-pub struct Orphans {
-    /// The task at hand, until Python has begun to cancel it.
-    #[pyo3(get)]
-    cell: Py<PyList>,
-    core: Arc<Core>,
-}
-
-#[pymethods]
-impl Orphans {
-    /// Put the next task into `cell[0]`: True. False: none is left. A task still in the cell is given out again.
-    fn next(&self, py: Python<'_>) -> PyResult<bool> {
-        let cell = self.cell.bind(py);
-        if !cell.get_item(0)?.is_none() {
-            return Ok(true);
-        }
-        if self.core.generation != gil::generation() {
-            return Ok(false);
-        }
-        let Some(item) = self.core.pool.take_orphan() else { return Ok(false) };
-        cell.set_item(0, item.into_task(py)?)?;
-        Ok(true)
-    }
-}
-
-impl Drop for Orphans {
-    fn drop(&mut self) {
-        if self.core.generation != gil::generation() || gil::exiting() {
-            std::mem::forget(Arc::clone(&self.core));
-            return;
-        }
-        Python::try_attach(|py| {
-            if let Ok(task) = self.cell.bind(py).get_item(0)
-                && !task.is_none()
-            {
-                self.core.pool.return_orphan(QueuedTask::Object(task.unbind()));
-            }
-        });
-    }
-}
-
-/// Whether the calling thread is a worker of any queue.
-#[pyfunction]
-pub fn in_worker() -> bool {
-    WORKS_FOR.get() != 0
 }
 
 /// Tells whether a queue keeps climbing.

@@ -16,11 +16,11 @@ use std::time::Duration;
 use mio::Interest;
 use wiretask_protocol::channel::{Action, CloseReason, Timeout};
 
-use crate::connection::{Connection, fd_of};
+use crate::connection::{Connection, Newcomer, fd_of};
 use crate::log_event::Level;
 use crate::poll_loop::{LoopHandle, PollLoop, Readiness};
 use crate::server_core::{Host, Message, ServerCore};
-use crate::socket::{AcceptFault, Listener};
+use crate::socket::{AcceptFault, Listener, PeerAddress, PeerSocket};
 use crate::timer::TimerQueue;
 use crate::token::{Token, TokenSlab};
 
@@ -33,6 +33,12 @@ const READ_BUDGET: usize = 4;
 const FLUSH_DELAY_MS: u64 = 1;
 /// How long accepting pauses when the descriptor table is full.
 const ACCEPT_PAUSE_MS: u64 = 200;
+/// How often, at most, a full descriptor table is logged.
+const ACCEPT_LOG_PAUSE_MS: u64 = 10_000;
+/// Messages in one turn before the descriptors get theirs.
+const MESSAGE_BUDGET: usize = 1024;
+/// How long a loop that stops waits for workers that are inside a (non-blocking) send.
+const LAST_SENDERS_MS: u64 = 1000;
 
 enum Entry<H: Host> {
     Listener(usize),
@@ -60,6 +66,7 @@ pub(crate) struct ChannelDriver<H: Host> {
     flush_soon: Vec<Token>,
     flush_at_ms: u64,
     accept_at_ms: Option<u64>,
+    accept_log_at_ms: u64,
     is_draining: bool,
     is_stopped: bool,
 }
@@ -82,6 +89,7 @@ impl<H: Host> ChannelDriver<H> {
             flush_soon: Vec::new(),
             flush_at_ms: 0,
             accept_at_ms: None,
+            accept_log_at_ms: 0,
             is_draining: false,
             is_stopped: false,
         })
@@ -111,44 +119,86 @@ impl<H: Host> ChannelDriver<H> {
         let mut ready = Vec::new();
         while !self.is_stopped {
             if let Err(error) = self.poll.wait(self.next_wait(), &mut ready) {
-                self.core.host.log(Level::Error, format!("the loop cannot poll and stops: {error}"));
+                self.core.log(Level::Error, format!("the loop cannot poll and stops: {error}"));
                 break;
             }
             self.turn(&mut ready);
         }
+        self.is_stopped = true;
         self.close_listeners();
         for token in self.entries.tokens() {
-            self.guarded(token, |driver| driver.abort(token, CloseReason::Aborted));
+            self.guarded(Some(token), |driver| driver.abort(token, CloseReason::Aborted));
         }
-        while let Some(message) = self.poll.take_message() {
-            if let Message::Adopt(connection) = message {
-                self.refuse(&connection);
+        self.close_the_last(&mut ready);
+        self.core.wake_workers();
+    }
+
+    /// Closes what a worker was sending on when the loop stopped: its `Attend` comes in a moment.
+    fn close_the_last(&mut self, ready: &mut Vec<(Token, Readiness)>) {
+        let deadline_ms = self.core.now_ms() + LAST_SENDERS_MS;
+        self.handle_messages();
+        while !self.entries.is_empty() && self.core.now_ms() < deadline_ms {
+            if self.poll.wait(Some(Duration::from_millis(10)), ready).is_err() {
+                break;
             }
+            self.handle_messages();
         }
-        self.core.host.wake_workers();
+        for token in self.entries.tokens() {
+            self.guarded(Some(token), |driver| driver.forget(token));
+        }
     }
 
     fn turn(&mut self, ready: &mut Vec<(Token, Readiness)>) {
-        ready.append(&mut self.again);
+        self.take_again(ready);
         for &(token, readiness) in ready.iter() {
-            self.guarded(token, |driver| driver.handle_ready(token, readiness));
+            self.guarded(Some(token), |driver| driver.handle_ready(token, readiness));
         }
-        while let Some(message) = self.poll.take_message() {
-            self.handle_message(message);
-        }
+        self.handle_messages();
         self.flush_held();
         self.handle_timers();
-        self.core.host.wake_workers();
+        self.core.wake_workers();
+    }
+
+    /// Adds what was queued for this turn, each token once.
+    fn take_again(&mut self, ready: &mut Vec<(Token, Readiness)>) {
+        if self.again.is_empty() {
+            return;
+        }
+        self.again.sort_unstable_by_key(|(token, _)| token.0);
+        self.again.dedup_by(|(token, readiness), (kept, kept_readiness)| {
+            let is_same = token == kept;
+            if is_same {
+                *kept_readiness = kept_readiness.union(*readiness);
+            }
+            is_same
+        });
+        ready.append(&mut self.again);
+    }
+
+    fn handle_messages(&mut self) {
+        for _ in 0..MESSAGE_BUDGET {
+            let Some(message) = self.poll.take_message() else { return };
+            self.guarded(None, |driver| driver.handle_message(message));
+        }
     }
 
     /// Runs one step; a bug in it costs the one connection and not the loop.
-    fn guarded(&mut self, token: Token, step: impl FnOnce(&mut Self)) {
-        if catch_unwind(AssertUnwindSafe(|| step(self))).is_err() {
-            self.core.host.log(Level::Error, "a bug: a connection's event panicked; it is closed".into());
-            let close = AssertUnwindSafe(|| self.abort(token, CloseReason::Aborted));
-            if catch_unwind(close).is_err() {
-                drop(self.entries.remove(token));
-            }
+    fn guarded(&mut self, token: Option<Token>, step: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| step(self))).is_ok() {
+            return;
+        }
+        self.core.log(Level::Error, "a bug: a connection's event panicked; it is closed".into());
+        let Some(token) = token else { return };
+        let close = AssertUnwindSafe(|| self.abort(token, CloseReason::Aborted));
+        if catch_unwind(close).is_err() {
+            self.forget(token);
+        }
+    }
+
+    /// Lets a connection go that cannot be closed in order.
+    fn forget(&mut self, token: Token) {
+        if let Some(Entry::Connection(connection)) = self.entries.remove(token) {
+            connection.refuse();
         }
     }
 
@@ -163,8 +213,8 @@ impl<H: Host> ChannelDriver<H> {
 
     fn handle_message(&mut self, message: Message<H>) {
         match message {
-            Message::Adopt(connection) => self.adopt(connection),
-            Message::Attend(token) => self.guarded(token, |driver| driver.attend(token)),
+            Message::Adopt(newcomer) => self.adopt(newcomer),
+            Message::Attend(token) => self.guarded(Some(token), |driver| driver.attend(token)),
             Message::FlushSoon(token) => self.flush_later(token),
             Message::ListenAgain(index) => self.listen_again(index),
             Message::ListenLater => self.accept_at_ms = Some(self.core.now_ms() + ACCEPT_PAUSE_MS),
@@ -203,32 +253,17 @@ impl<H: Host> ChannelDriver<H> {
     fn accept(&mut self, index: usize) {
         let Some(Some(listening)) = self.listeners.get(index) else { return };
         if self.core.config.accepts_by_host {
-            return H::accept_ready(&self.core, index);
+            return ServerCore::accept_ready(&self.core, index);
         }
         let listener = Arc::clone(&listening.listener);
         for _ in 0..ACCEPT_BUDGET {
-            if self.core.stats.connections.load(Ordering::Acquire) >= self.core.config.connection_limit {
-                self.core.is_accepting_held.store(true, Ordering::SeqCst);
-                // A connection may have closed just before the hold was written down.
-                if self.core.stats.connections.load(Ordering::SeqCst) >= self.core.config.connection_limit {
-                    return;
-                }
+            if self.core.holds_accepting() {
+                return;
             }
             match listener.accept() {
                 Ok((socket, peer)) => {
-                    self.core.stats.connections.fetch_add(1, Ordering::AcqRel);
                     self.core.stats.accepted.fetch_add(1, Ordering::Relaxed);
-                    self.next_peer = (self.next_peer + 1) % self.peers.len().max(1);
-                    let own = self.poll.handle();
-                    let home = self.peers.get(self.next_peer).map_or(own, Arc::clone);
-                    let is_own = Arc::ptr_eq(&home, &self.poll.handle());
-                    let connection = Arc::new(Connection::new(Arc::clone(&self.core), home, socket, peer));
-                    connection.note_adopted();
-                    if is_own {
-                        self.adopt(connection);
-                    } else if let Some(home) = self.peers.get(self.next_peer) {
-                        home.post(Message::Adopt(connection));
-                    }
+                    self.hand_out(socket, peer);
                 }
                 Err(error) => match AcceptFault::of(&error) {
                     AcceptFault::WouldBlock => return,
@@ -245,20 +280,36 @@ impl<H: Host> ChannelDriver<H> {
         }
     }
 
+    /// Gives a new connection to the loops in turn.
+    fn hand_out(&mut self, socket: PeerSocket, peer: PeerAddress) {
+        self.next_peer = (self.next_peer + 1) % self.peers.len().max(1);
+        let own = self.poll.handle();
+        let home = self.peers.get(self.next_peer).unwrap_or(&own);
+        let connection = Connection::new(Arc::clone(&self.core), Arc::clone(home), socket, peer);
+        let Some(newcomer) = Newcomer::new(Arc::new(connection)) else { return };
+        if Arc::ptr_eq(home, &own) {
+            self.adopt(newcomer);
+        } else {
+            home.post(Message::Adopt(newcomer));
+        }
+    }
+
     fn pause_accepting(&mut self, error: &io::Error) {
         self.core.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
-        if self.accept_at_ms.is_none() {
+        let now_ms = self.core.now_ms();
+        if now_ms >= self.accept_log_at_ms {
+            self.accept_log_at_ms = now_ms + ACCEPT_LOG_PAUSE_MS;
             let text = format!("cannot accept connections, trying again in {ACCEPT_PAUSE_MS} ms: {error}");
-            self.core.host.log(Level::Error, text);
+            self.core.log(Level::Error, text);
         }
-        self.accept_at_ms = Some(self.core.now_ms() + ACCEPT_PAUSE_MS);
+        self.accept_at_ms = Some(now_ms + ACCEPT_PAUSE_MS);
     }
 
     fn lose_listener(&mut self, index: usize, error: &io::Error) {
         if let Some(listening) = self.listeners.get_mut(index).and_then(Option::take) {
             drop(self.entries.remove(listening.token));
             drop(self.poll.deregister(listening.listener.as_fd()));
-            self.core.host.log(Level::Error, format!("a listener is lost: {error}"));
+            self.core.log(Level::Error, format!("a listener is lost: {error}"));
         }
     }
 
@@ -277,10 +328,14 @@ impl<H: Host> ChannelDriver<H> {
         }
     }
 
-    fn adopt(&mut self, connection: Arc<Connection<H>>) {
+    fn adopt(&mut self, newcomer: Newcomer<H>) {
+        let Some(connection) = newcomer.arrive() else { return };
+        if self.is_stopped {
+            return connection.refuse();
+        }
         let socket = connection.socket();
         let token = self.entries.insert(Entry::Connection(Arc::clone(&connection)));
-        let (Some(socket), Some(token)) = (socket, token) else { return self.refuse(&connection) };
+        let (Some(socket), Some(token)) = (socket, token) else { return connection.refuse() };
         connection.set_token(token);
         let interest = match connection.is_unix() {
             // A Unix socket reports writability after every read of its peer: only on demand.
@@ -289,8 +344,8 @@ impl<H: Host> ChannelDriver<H> {
         };
         if let Err(error) = self.poll.register(fd_of(&socket), token, interest) {
             drop(self.entries.remove(token));
-            self.core.host.log(Level::Error, format!("cannot watch a connection: {error}"));
-            return self.refuse(&connection);
+            self.core.log(Level::Error, format!("cannot watch a connection: {error}"));
+            return connection.refuse();
         }
         drop(socket);
         if let Some(shortest) = self.shortest_timeout_ms
@@ -301,31 +356,7 @@ impl<H: Host> ChannelDriver<H> {
         if self.is_draining {
             connection.lock().state.drain();
         }
-        self.attend_to(&connection, token);
-    }
-
-    /// Closes a connection that never came into the loop.
-    fn refuse(&self, connection: &Connection<H>) {
-        let mut inner = connection.lock();
-        inner.state.abort(CloseReason::Aborted);
-        drop(inner.take_socket());
-        drop(inner);
-        connection.release_writers_now();
-        self.count_closed();
-    }
-
-    fn count_closed(&self) {
-        let core = &self.core;
-        if core.stats.connections.fetch_sub(1, Ordering::SeqCst) == 1 {
-            drop(core.ended.0.lock());
-            core.ended.1.notify_all();
-        }
-        if core.is_accepting_held.load(Ordering::SeqCst)
-            && core.is_accepting_held.swap(false, Ordering::SeqCst)
-            && let Some(acceptor) = self.peers.first()
-        {
-            acceptor.post(Message::ListenAgain(None));
-        }
+        self.guarded(Some(token), |driver| driver.attend_to(&connection, token));
     }
 
     // ---- reading --------------------------------------------------------------------------------
@@ -386,50 +417,64 @@ impl<H: Host> ChannelDriver<H> {
 
     fn attend_to(&mut self, connection: &Arc<Connection<H>>, token: Token) {
         let core = Arc::clone(&self.core);
+        let mut resumes_left = READ_BUDGET;
         loop {
-            let (action, waits_behind) = {
-                let mut inner = connection.lock();
-                (inner.state.poll_action(&core.config.limits), inner.state.watch_answers())
-            };
+            let mut inner = connection.lock();
+            let action = inner.state.poll_action(&core.config.limits);
+            let waits_behind = inner.state.watch_answers();
+            // Out of reach before anybody can be told that the connection is gone.
+            let closed = if matches!(action, Some(Action::Close(_))) { inner.take_socket() } else { None };
+            drop(inner);
             if waits_behind {
                 self.flush_later(token);
             }
             match action {
                 None => break,
                 Some(Action::StartTask) => self.submit(connection),
-                Some(Action::Send) => self.send(connection, token),
-                Some(Action::ResumeReading) => self.read(connection, token, ONLY_READABLE),
-                Some(Action::Close(reason)) => self.close(connection, token, reason),
+                Some(Action::Send) => {
+                    if connection.send_for_loop() {
+                        self.again.push((token, ONLY_ATTENTION));
+                        break;
+                    }
+                }
+                // A worker as fast as its peer could keep the loop here for ever.
+                Some(Action::ResumeReading) if resumes_left == 0 => self.again.push((token, ONLY_READABLE)),
+                Some(Action::ResumeReading) => {
+                    resumes_left -= 1;
+                    self.read(connection, token, ONLY_READABLE);
+                }
+                Some(Action::Close(reason)) => self.close(connection, token, closed, reason),
             }
         }
-        if connection.is_unix() && connection.lock().state.is_blocked() {
+        if connection.is_unix() {
             self.watch_for_writing(connection, token);
         }
     }
 
     fn submit(&self, connection: &Arc<Connection<H>>) {
         self.core.stats.dispatched.fetch_add(1, Ordering::Relaxed);
-        if let Err(refused) = self.core.host.submit(Arc::clone(connection)) {
+        if !self.core.submit(connection) {
             self.core.stats.refused.fetch_add(1, Ordering::Relaxed);
-            refused.cancel_work();
+            connection.cancel_work();
         }
     }
 
-    fn send(&mut self, connection: &Connection<H>, token: Token) {
-        connection.send_now();
-        let inner = connection.lock();
-        if inner.state.unsent_bytes() > 0 && !inner.state.is_blocked() && !inner.state.is_closed() {
-            drop(inner);
-            self.again.push((token, ONLY_WRITABLE));
-        }
-    }
-
+    /// Watches a Unix socket for writing while it is blocked, and only then.
     fn watch_for_writing(&self, connection: &Connection<H>, token: Token) {
-        if let Some(socket) = connection.socket() {
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            if let Err(error) = self.poll.reregister(fd_of(&socket), token, interest) {
-                self.core.host.log(Level::Error, format!("cannot watch a connection: {error}"));
-            }
+        let (is_wanted, socket) = {
+            let inner = connection.lock();
+            (inner.state.is_blocked(), inner.socket.clone())
+        };
+        let Some(socket) = socket else { return };
+        if connection.is_watched_for_writing.swap(is_wanted, Ordering::Relaxed) == is_wanted {
+            return;
+        }
+        let interest = match is_wanted {
+            true => Interest::READABLE | Interest::WRITABLE,
+            false => Interest::READABLE,
+        };
+        if let Err(error) = self.poll.reregister(fd_of(&socket), token, interest) {
+            self.core.log(Level::Error, format!("cannot watch a connection: {error}"));
         }
     }
 
@@ -440,22 +485,25 @@ impl<H: Host> ChannelDriver<H> {
         }
     }
 
-    fn close(&mut self, connection: &Arc<Connection<H>>, token: Token, reason: CloseReason) {
-        let mut inner = connection.lock();
-        let socket = inner.take_socket();
-        let keeps_channel = self.core.config.mode.report_close && inner.has_channel();
-        drop(inner);
+    fn close(
+        &mut self,
+        connection: &Arc<Connection<H>>,
+        token: Token,
+        socket: Option<Arc<PeerSocket>>,
+        reason: CloseReason,
+    ) {
         if let Some(socket) = socket {
             // Closing takes the descriptor out of the poll; a last sender may still hold it.
             drop(self.poll.deregister(fd_of(&socket)));
         }
         drop(self.entries.remove(token));
         connection.release_writers_now();
+        let keeps_channel = self.core.config.mode.report_close && connection.lock().has_channel();
         if !keeps_channel && let Some(channel) = connection.detach_channel() {
-            self.core.host.release(channel);
+            self.core.release(channel);
         }
         self.count_reason(connection, reason);
-        self.count_closed();
+        self.core.count_closed();
     }
 
     fn count_reason(&self, connection: &Connection<H>, reason: CloseReason) {
@@ -469,7 +517,7 @@ impl<H: Host> ChannelDriver<H> {
         };
         counter.fetch_add(1, Ordering::Relaxed);
         if self.core.config.log_socket_errors {
-            self.core.host.log(level, format!("connection from {} closed: {reason:?}", connection.peer()));
+            self.core.log(level, format!("connection from {} closed: {reason:?}", connection.peer()));
         }
     }
 
@@ -490,7 +538,7 @@ impl<H: Host> ChannelDriver<H> {
         for token in std::mem::take(&mut self.flush_soon) {
             if let Some(connection) = self.connection(token) {
                 connection.lock().state.want_flush();
-                self.guarded(token, |driver| driver.attend_to(&connection, token));
+                self.guarded(Some(token), |driver| driver.attend_to(&connection, token));
             }
         }
     }
@@ -503,7 +551,7 @@ impl<H: Host> ChannelDriver<H> {
         }
         while let Some(index) = self.timers.pop_expired(now_ms) {
             if let Some(token) = self.entries.handle_timer(index) {
-                self.guarded(token, |driver| driver.handle_deadline(token, now_ms));
+                self.guarded(Some(token), |driver| driver.handle_deadline(token, now_ms));
             }
         }
     }
@@ -534,7 +582,7 @@ impl<H: Host> ChannelDriver<H> {
         for token in self.entries.tokens() {
             if let Some(connection) = self.connection(token) {
                 connection.lock().state.drain();
-                self.guarded(token, |driver| driver.attend_to(&connection, token));
+                self.guarded(Some(token), |driver| driver.attend_to(&connection, token));
             }
         }
     }
@@ -550,5 +598,5 @@ impl<H: Host> ChannelDriver<H> {
 
 const ONLY_READABLE: Readiness =
     Readiness { is_readable: true, is_writable: false, is_read_closed: false, is_error: false };
-const ONLY_WRITABLE: Readiness =
-    Readiness { is_readable: false, is_writable: true, is_read_closed: false, is_error: false };
+const ONLY_ATTENTION: Readiness =
+    Readiness { is_readable: false, is_writable: false, is_read_closed: false, is_error: false };

@@ -22,7 +22,7 @@ use crate::server_core::{Host, Message, ServerCore};
 use crate::socket::{PeerAddress, PeerSocket};
 use crate::token::Token;
 
-/// One send call's worth of patience: a sender gives its role back after so many bytes.
+/// A sender writes down after so many bytes what was sent; a loop then turns to its other connections.
 const SEND_BUDGET_BYTES: usize = 1 << 20;
 /// How late a thread that waits for its peer notices that the process is about to exit.
 const STOP_CHECK: Duration = Duration::from_millis(250);
@@ -39,6 +39,33 @@ pub enum Wrote {
     ShouldWait,
     /// Nothing was taken: the connection is closed, or closing.
     Closed,
+}
+
+/// A connection on its way to its loop. Dropped on the way (the loop is gone), it is refused.
+pub struct Newcomer<H: Host>(Option<Arc<Connection<H>>>);
+
+impl<H: Host> Newcomer<H> {
+    /// Counts the connection; `None`: it was on its way before.
+    pub(crate) fn new(connection: Arc<Connection<H>>) -> Option<Self> {
+        if connection.is_adopted.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        connection.core.stats.connections.fetch_add(1, Ordering::SeqCst);
+        Some(Self(Some(connection)))
+    }
+
+    /// The connection, for whom it has reached.
+    pub(crate) fn arrive(mut self) -> Option<Arc<Connection<H>>> {
+        self.0.take()
+    }
+}
+
+impl<H: Host> Drop for Newcomer<H> {
+    fn drop(&mut self) {
+        if let Some(connection) = self.0.take() {
+            connection.refuse();
+        }
+    }
 }
 
 /// What `start_work` found.
@@ -71,6 +98,8 @@ pub struct Connection<H: Host> {
     token: AtomicU64,
     is_peer_gone: AtomicBool,
     is_adopted: AtomicBool,
+    /// Only the loop looks at it.
+    pub(crate) is_watched_for_writing: AtomicBool,
     inner: Mutex<Inner<H>>,
 }
 
@@ -109,9 +138,16 @@ impl<H: Host> Connection<H> {
     ) -> Self {
         let state = ChannelState::new(core.config.mode, core.now_ms());
         let inner = Inner { state, socket: Some(Arc::new(socket)), channel: None, writers: Vec::new() };
-        let token = AtomicU64::new(NO_TOKEN);
-        let no = || AtomicBool::new(false);
-        Self { core, home, peer, token, is_peer_gone: no(), is_adopted: no(), inner: Mutex::new(inner) }
+        Self {
+            core,
+            home,
+            peer,
+            token: AtomicU64::new(NO_TOKEN),
+            is_peer_gone: AtomicBool::new(false),
+            is_adopted: AtomicBool::new(false),
+            is_watched_for_writing: AtomicBool::new(false),
+            inner: Mutex::new(inner),
+        }
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Inner<H>> {
@@ -152,7 +188,7 @@ impl<H: Host> Connection<H> {
 
     /// Leaves the peer's input in the socket for now, or reads it again.
     pub fn hold_input(&self, is_held: bool) {
-        self.lock().state.hold_input(is_held);
+        self.lock().state.hold_input(is_held, self.core.now_ms());
         self.attend();
     }
 
@@ -182,10 +218,6 @@ impl<H: Host> Connection<H> {
     #[must_use]
     pub fn is_adopted(&self) -> bool {
         self.is_adopted.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn note_adopted(&self) -> bool {
-        !self.is_adopted.swap(true, Ordering::AcqRel)
     }
 
     /// Calls the loop's attention to this connection. Before the loop has adopted it there is
@@ -228,13 +260,25 @@ impl<H: Host> Connection<H> {
     pub fn start_work(&self) -> Next {
         let core = &self.core;
         let make = || core.config.parser.new_consumer();
-        match self.lock().state.next_work(make, &core.config.limits, core.now_ms()) {
-            Some(work) => {
-                self.note_run_by_caller();
-                Next::Work(work)
-            }
+        let mut inner = self.lock();
+        match inner.state.next_work(make, &core.config.limits, core.now_ms()) {
+            Some(work) => Next::Work(self.begin_work(inner, work)),
             None => Next::Finish,
         }
+    }
+
+    fn begin_work(
+        &self,
+        mut inner: MutexGuard<'_, Inner<H>>,
+        work: Work<NativeConsumer>,
+    ) -> Work<NativeConsumer> {
+        let waits_behind = inner.state.watch_answers_of_next_work();
+        drop(inner);
+        self.note_run_by_caller();
+        if waits_behind {
+            self.home.post(Message::FlushSoon(Token(self.token.load(Ordering::Acquire))));
+        }
+        work
     }
 
     /// Sends what waits and lets the channel go; work that came meanwhile is returned instead.
@@ -248,9 +292,7 @@ impl<H: Host> Connection<H> {
             let mut inner = self.lock();
             let make = || core.config.parser.new_consumer();
             if let Some(work) = inner.state.next_work(make, &core.config.limits, core.now_ms()) {
-                drop(inner);
-                self.note_run_by_caller();
-                return Some(work);
+                return Some(self.begin_work(inner, work));
             }
             if inner.state.handle_task_finished(core.now_ms()) {
                 let needs_owner = inner.state.needs_owner(&core.config.limits);
@@ -274,10 +316,17 @@ impl<H: Host> Connection<H> {
         let channel = inner.channel.take();
         drop(inner);
         if let Some(channel) = channel {
-            self.core.host.release(channel);
+            self.core.release(channel);
         }
         self.release_writers_now();
         self.attend();
+    }
+
+    /// Closes a connection that was counted and never came into a loop.
+    pub(crate) fn refuse(&self) {
+        drop(self.lock().take_socket());
+        self.cancel_work();
+        self.core.count_closed();
     }
 
     /// The worker's own parser is, or is not, in the middle of a request.
@@ -337,7 +386,21 @@ impl<H: Host> Connection<H> {
     /// # Blocking
     /// One or a few non-blocking system calls.
     pub fn send_now(&self) {
+        if self.send_until(|| false).needs_loop {
+            self.attend();
+        }
+    }
+
+    /// Sends what waits, but no more than is fair to the other connections of the loop that calls.
+    ///
+    /// Returns whether the socket would take more.
+    pub(crate) fn send_for_loop(&self) -> bool {
+        self.send_until(|| true).is_cut_short
+    }
+
+    fn send_until(&self, is_enough: impl Fn() -> bool) -> SendOutcome {
         let mut inner = self.lock();
+        let mut needs_loop = false;
         while let Some(mut outgoing) = inner.state.begin_send() {
             let socket = inner.socket.clone();
             drop(inner);
@@ -355,17 +418,16 @@ impl<H: Host> Connection<H> {
                 inner.state.abort(CloseReason::ConnectionLost);
             }
             self.release_writers(&mut inner);
-            // A Unix socket is watched for writing only on demand, and a closing one is the loop's.
-            if is_blocked && (self.is_unix() || inner.state.is_closing()) {
-                drop(inner);
-                return self.attend();
+            // A Unix socket is watched for writing only on demand.
+            needs_loop |= is_blocked && self.is_unix();
+            if matches!(outcome, Ok(Sent::Enough)) && is_enough() {
+                let is_cut_short = inner.state.unsent_bytes() > 0;
+                return SendOutcome { needs_loop, is_cut_short };
             }
         }
-        let needs_owner = inner.state.is_closing() && inner.state.needs_owner(&self.core.config.limits);
-        drop(inner);
-        if needs_owner {
-            self.attend();
-        }
+        // It may have to be closed now, or to be read again, which only the loop does.
+        needs_loop |= inner.state.needs_owner(&self.core.config.limits);
+        SendOutcome { needs_loop, is_cut_short: false }
     }
 
     pub(crate) const fn is_unix(&self) -> bool {
@@ -424,9 +486,9 @@ impl<H: Host> Connection<H> {
             }
             let thread = std::thread::current();
             let own_id = thread.id();
-            if !inner.writers.iter().any(|writer| writer.thread.id() == own_id) {
-                inner.writers.push(Writer { thread, waits_for_empty });
-            }
+            // An earlier wait that ended at its deadline may have left its entry.
+            inner.writers.retain(|writer| writer.thread.id() != own_id);
+            inner.writers.push(Writer { thread, waits_for_empty });
             drop(inner);
             let pause = deadline.map_or(STOP_CHECK, |deadline| (deadline - now).min(STOP_CHECK));
             std::thread::park_timeout(pause);
@@ -468,7 +530,7 @@ impl<H: Host> Drop for Connection<H> {
     fn drop(&mut self) {
         let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = inner.channel.take() {
-            self.core.host.release(channel);
+            self.core.release(channel);
         }
     }
 }
@@ -494,9 +556,16 @@ pub(crate) fn fd_of(socket: &PeerSocket) -> BorrowedFd<'_> {
     socket.as_fd()
 }
 
+struct SendOutcome {
+    needs_loop: bool,
+    is_cut_short: bool,
+}
+
 #[derive(Clone, Copy, Debug)]
 enum Sent {
     All,
+    /// The budget is used up.
+    Enough,
     Blocked,
 }
 
@@ -509,7 +578,7 @@ fn send_some(socket: &PeerSocket, outgoing: &mut Outgoing) -> (usize, io::Result
                 outgoing.advance(n);
                 sent += n;
                 if sent >= SEND_BUDGET_BYTES {
-                    return (sent, Ok(Sent::All));
+                    return (sent, Ok(Sent::Enough));
                 }
             }
             Err(error) => match error.kind() {

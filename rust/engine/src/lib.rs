@@ -9,6 +9,7 @@ pub mod log_event;
 pub mod open_descriptors;
 pub mod overload;
 pub mod poll_loop;
+mod seat;
 mod seats;
 pub mod server;
 pub mod server_core;
@@ -18,6 +19,7 @@ mod sync;
 pub mod task_queue;
 pub mod timer;
 pub mod token;
+mod wakeup;
 pub mod worker_pool;
 
 pub use sleepers::MAX_WORKERS;

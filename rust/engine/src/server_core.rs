@@ -3,15 +3,17 @@
 //! The embedding (Python, or a test) is the `Host`: it queues connections for its workers and keeps
 //! a channel object a connection. Nothing here knows what a worker is.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Condvar, Mutex};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::Instant;
 
 use wiretask_protocol::channel::{ChannelLimits, ChannelMode};
 use wiretask_protocol::native::ConsumerSpec;
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Newcomer};
 use crate::log_event::Level;
+use crate::poll_loop::LoopHandle;
 use crate::token::Token;
 
 /// What embeds a server: it runs the channels. Called on loop threads and on any other; it must
@@ -101,7 +103,7 @@ pub struct ServerStats {
 /// What other threads tell a loop.
 pub enum Message<H: Host> {
     /// Take this connection in.
-    Adopt(Arc<Connection<H>>),
+    Adopt(Newcomer<H>),
     /// Something about this connection wants the loop.
     Attend(Token),
     /// Send what this connection holds in about a millisecond, if its worker has not by then.
@@ -126,6 +128,8 @@ pub struct ServerCore<H: Host> {
     pub stats: ServerStats,
     pub(crate) is_accepting_held: AtomicBool,
     pub(crate) ended: (Mutex<()>, Condvar),
+    /// The loop that accepts.
+    pub(crate) acceptor: OnceLock<Arc<LoopHandle<Message<H>>>>,
     epoch: Instant,
 }
 
@@ -137,6 +141,7 @@ impl<H: Host> ServerCore<H> {
             stats: ServerStats::default(),
             is_accepting_held: AtomicBool::new(false),
             ended: (Mutex::new(()), Condvar::new()),
+            acceptor: OnceLock::new(),
             epoch: Instant::now(),
         }
     }
@@ -145,5 +150,61 @@ impl<H: Host> ServerCore<H> {
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Whether as many connections are held as may be. The acceptor then waits for one to close.
+    pub(crate) fn holds_accepting(&self) -> bool {
+        let is_full = || self.stats.connections.load(Ordering::SeqCst) >= self.config.connection_limit;
+        if !is_full() {
+            return false;
+        }
+        self.is_accepting_held.store(true, Ordering::SeqCst);
+        // A connection may have closed just before the hold was written down.
+        is_full()
+    }
+
+    /// A connection that was counted is no more.
+    pub(crate) fn count_closed(&self) {
+        if self.stats.connections.fetch_sub(1, Ordering::SeqCst) == 1 {
+            drop(self.ended.0.lock());
+            self.ended.1.notify_all();
+        }
+        if self.is_accepting_held.load(Ordering::SeqCst)
+            && self.is_accepting_held.swap(false, Ordering::SeqCst)
+            && let Some(acceptor) = self.acceptor.get()
+        {
+            acceptor.post(Message::ListenAgain(None));
+        }
+    }
+
+    // The host is somebody else's code: a panic in it costs that one call and not a loop.
+
+    pub(crate) fn submit(&self, connection: &Arc<Connection<H>>) -> bool {
+        self.call_host(|host| host.submit(Arc::clone(connection))).is_some_and(|outcome| outcome.is_ok())
+    }
+
+    pub(crate) fn wake_workers(&self) {
+        self.call_host(H::wake_workers);
+    }
+
+    pub(crate) fn release(&self, channel: H::Channel) {
+        self.call_host(|host| host.release(channel));
+    }
+
+    pub(crate) fn accept_ready(core: &Arc<Self>, listener_index: usize) {
+        core.call_host(|_| H::accept_ready(core, listener_index));
+    }
+
+    pub(crate) fn log(&self, level: Level, message: String) {
+        // If the log itself panics there is nobody left to tell.
+        drop(catch_unwind(AssertUnwindSafe(|| self.host.log(level, message))));
+    }
+
+    fn call_host<R>(&self, call: impl FnOnce(&H) -> R) -> Option<R> {
+        let outcome = catch_unwind(AssertUnwindSafe(|| call(&self.host))).ok();
+        if outcome.is_none() {
+            self.log(Level::Error, "a bug: what embeds the server panicked".into());
+        }
+        outcome
     }
 }

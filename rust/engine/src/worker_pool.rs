@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use crossbeam_queue::SegQueue;
 
+pub use crate::seat::Seat;
 use crate::seats::Seats;
 use crate::sleepers::{MAX_WORKERS, Sleepers};
 use crate::sync::{
@@ -103,19 +104,18 @@ pub struct PoolStats {
 
 /// The pool; shared as `Arc<WorkerPool<T>>`.
 pub struct WorkerPool<T, Q = SegQueue<Stamped<T>>> {
-    queue: TaskQueue<Q>,
-    sleepers: Sleepers,
+    pub(crate) queue: TaskQueue<Q>,
+    pub(crate) sleepers: Sleepers,
     state: AtomicU8,
-    target: AtomicUsize,
-    seats: Mutex<Seats>,
-    seat_freed: Condvar,
-    listener: OnceLock<Box<dyn PoolListener<T>>>,
+    pub(crate) target: AtomicUsize,
+    pub(crate) seats: Mutex<Seats>,
+    pub(crate) seat_freed: Condvar,
+    pub(crate) listener: OnceLock<Box<dyn PoolListener<T>>>,
     is_watched: AtomicBool,
-    added: AtomicU64,
-    taken: AtomicU64,
+    pub(crate) taken: AtomicU64,
     cancelled: AtomicU64,
     refused: AtomicU64,
-    lost: AtomicU64,
+    pub(crate) lost: AtomicU64,
 }
 
 impl<T: Send, Q: ItemQueue<Stamped<T>>> WorkerPool<T, Q> {
@@ -131,7 +131,6 @@ impl<T: Send, Q: ItemQueue<Stamped<T>>> WorkerPool<T, Q> {
             seat_freed: Condvar::new(),
             listener: OnceLock::new(),
             is_watched: AtomicBool::new(false),
-            added: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -167,7 +166,6 @@ impl<T: Send, Q: ItemQueue<Stamped<T>>> WorkerPool<T, Q> {
             Ok(pending) => pending,
             Err(item) => return Err(self.refuse(item, Refusal::Full)),
         };
-        self.added.fetch_add(1, Ordering::Relaxed);
         self.settle(pending);
         Ok(pending)
     }
@@ -243,7 +241,7 @@ impl<T: Send, Q: ItemQueue<Stamped<T>>> WorkerPool<T, Q> {
     pub fn claim_seat(self: &Arc<Self>) -> Option<Seat<T, Q>> {
         let index = lock(&self.seats).claim()?;
         self.sleepers.make_room(index);
-        Some(Seat { pool: Arc::clone(self), index, is_named: false, is_held: true })
+        Some(Seat::new(Arc::clone(self), index))
     }
 
     /// Stop taking items. `Draining`: workers finish what waits; `Closed`: they leave now, and the caller empties the
@@ -305,12 +303,15 @@ impl<T: Send, Q: ItemQueue<Stamped<T>>> WorkerPool<T, Q> {
             let seats = lock(&self.seats);
             (seats.target, seats.alive)
         };
+        let (taken, cancelled) = (self.taken.load(Ordering::Relaxed), self.cancelled.load(Ordering::Relaxed));
+        let pending = self.queue.pending();
         PoolStats {
-            added: self.added.load(Ordering::Relaxed),
-            taken: self.taken.load(Ordering::Relaxed),
-            cancelled: self.cancelled.load(Ordering::Relaxed),
+            // What came in is what came out and what is there: a push has enough to do without counting itself.
+            added: taken + cancelled + pending as u64,
+            taken,
+            cancelled,
             refused: self.refused.load(Ordering::Relaxed),
-            pending: self.queue.pending(),
+            pending,
             highest_pending: self.queue.highest_pending(),
             oldest_wait_millis: self.queue.oldest_wait_millis(),
             workers_target: target,
@@ -349,7 +350,7 @@ impl<T: Send, Q: ItemQueue<Stamped<T>>> WorkerPool<T, Q> {
     }
 
     /// Whether worker `index` has to leave, given that the queue is empty or not asked.
-    fn must_leave(&self, index: usize, is_idle: bool) -> bool {
+    pub(crate) fn must_leave(&self, index: usize, is_idle: bool) -> bool {
         index >= self.target.load(Ordering::Relaxed) || (is_idle && self.state() == PoolState::Draining)
     }
 }
@@ -360,129 +361,5 @@ impl<T, Q> fmt::Debug for WorkerPool<T, Q> {
             .debug_struct("WorkerPool")
             .field("queue.pending", &self.queue.pending())
             .finish_non_exhaustive()
-    }
-}
-
-/// One worker's place in the pool. Dropping it frees the place; if the worker had not been told to leave, it counts
-/// as lost and the listener hears of it.
-pub struct Seat<T: Send, Q: ItemQueue<Stamped<T>> = SegQueue<Stamped<T>>> {
-    pool: Arc<WorkerPool<T, Q>>,
-    index: usize,
-    is_named: bool,
-    is_held: bool,
-}
-
-impl<T: Send, Q: ItemQueue<Stamped<T>>> Seat<T, Q> {
-    /// The worker's number: the lowest that was free.
-    #[must_use]
-    pub fn index(&self) -> usize {
-        self.index
-    }
-
-    /// The pool.
-    #[must_use]
-    pub fn pool(&self) -> &Arc<WorkerPool<T, Q>> {
-        &self.pool
-    }
-
-    /// The next item or the word to leave, if there is either now. Never blocks (but for the seats, when leaving).
-    pub fn try_next(&mut self) -> Option<Next<T>> {
-        if !self.is_held || (self.pool.must_leave(self.index, false) && self.leave()) {
-            return Some(Next::Leave);
-        }
-        if let Some(item) = self.pool.queue.pop() {
-            self.pool.taken.fetch_add(1, Ordering::Relaxed);
-            if !self.pool.queue.is_empty() {
-                self.pool.sleepers.wake_one();
-            }
-            return Some(Next::Item(item));
-        }
-        (self.pool.must_leave(self.index, true) && self.leave()).then_some(Next::Leave)
-    }
-
-    /// The next item; sleeps until there is one, until the worker has to leave, or until the deadline.
-    ///
-    /// # Blocking
-    /// Yes; not while attached to the interpreter. Always by the same thread.
-    pub fn next(&mut self, deadline: Option<Instant>) -> Next<T> {
-        if !self.is_named {
-            self.pool.sleepers.name_thread(self.index);
-            self.is_named = true;
-        }
-        loop {
-            if let Some(next) = self.try_next() {
-                return next;
-            }
-            let pool = &self.pool;
-            pool.sleepers.announce(self.index);
-            if !pool.queue.is_empty() || pool.must_leave(self.index, true) {
-                pool.sleepers.withdraw(self.index);
-            } else if !pool.sleepers.sleep(self.index, deadline) {
-                return self.try_next().unwrap_or(Next::TimedOut);
-            }
-        }
-    }
-
-    /// Give the seat back because no thread could be started for it: nobody is lost, and nobody is missing either.
-    ///
-    /// If the target still is what was `requested`, it falls to the number of workers there are.
-    pub fn give_up(mut self, requested: Option<usize>) {
-        self.is_held = false;
-        let mut seats = lock(&self.pool.seats);
-        seats.free(self.index);
-        if Some(seats.target) == requested {
-            seats.target = seats.alive;
-            self.pool.target.store(seats.target, Ordering::Relaxed);
-        }
-        drop(seats);
-        self.pool.seat_freed.notify_all();
-    }
-
-    /// Free the seat if the worker still has to leave; decided under the lock, so that no count is ever wrong.
-    fn leave(&mut self) -> bool {
-        let mut seats = lock(&self.pool.seats);
-        let is_over = self.index >= seats.target
-            || (self.pool.state() == PoolState::Draining && self.pool.queue.is_empty());
-        if is_over {
-            seats.free(self.index);
-            self.is_held = false;
-        }
-        drop(seats);
-        if is_over {
-            self.pool.seat_freed.notify_all();
-            self.pass_wake_up_on();
-        }
-        is_over
-    }
-
-    /// A wake-up that was spent on this worker must not be lost with it.
-    fn pass_wake_up_on(&self) {
-        fence(Ordering::SeqCst);
-        self.pool.wake();
-    }
-}
-
-impl<T: Send, Q: ItemQueue<Stamped<T>>> Drop for Seat<T, Q> {
-    fn drop(&mut self) {
-        if !self.is_held {
-            return;
-        }
-        let is_missing = {
-            let mut seats = lock(&self.pool.seats);
-            seats.free(self.index);
-            seats.has_vacancy()
-        };
-        self.pool.seat_freed.notify_all();
-        self.pass_wake_up_on();
-        self.pool.lost.fetch_add(1, Ordering::Relaxed);
-        if is_missing && let Some(listener) = self.pool.listener.get() {
-            listener.handle_missing_worker();
-        }
-    }
-}
-
-impl<T: Send, Q: ItemQueue<Stamped<T>>> fmt::Debug for Seat<T, Q> {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Seat").field("index", &self.index).field("is_held", &self.is_held).finish()
     }
 }

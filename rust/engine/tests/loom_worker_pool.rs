@@ -13,9 +13,9 @@ use std::sync::Arc as StdArc;
 use wiretask_engine::task_queue::{ItemQueue, Stamped};
 use wiretask_engine::worker_pool::{Next, PoolListener, PoolState, Refusal, Seat, WorkerPool};
 
-const CELLS: usize = 3;
+const CELLS: usize = 2;
 
-/// Up to three items, first in first out, with plain acquire/release hand-over.
+/// Up to two items, first in first out, with plain acquire/release hand-over.
 struct StandIn<T> {
     cells: [(AtomicUsize, std::sync::Mutex<Option<T>>); CELLS],
     tail: AtomicUsize,

@@ -44,7 +44,8 @@ pub struct ChannelMode {
     pub raw: bool,
     /// The worker is started when the connection opens, before any input (`Work::Opened`).
     pub report_open: bool,
-    /// The worker is told, once, that the connection is gone (`Work::Closed`).
+    /// The worker is told, once, that the connection is gone (`Work::Closed`); but for a connection
+    /// that went before its opening was reported.
     pub report_close: bool,
 }
 
@@ -150,6 +151,56 @@ impl<C> ReadyRequests<C> {
     }
 }
 
+/// Bytes that were read and wait. Taking some does not move the rest, so any number of takes is linear.
+#[derive(Debug)]
+struct Waiting {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl Waiting {
+    const fn new() -> Self {
+        Self { bytes: Vec::new(), taken: 0 }
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        self.bytes.get(self.taken..).unwrap_or(&[])
+    }
+
+    const fn len(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
+    const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn push(&mut self, data: &[u8]) {
+        if self.taken > 0 {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
+        self.bytes.extend_from_slice(data);
+    }
+
+    /// Empty again, it holds no heap.
+    fn advance(&mut self, n: usize) {
+        self.taken = self.bytes.len().min(self.taken.saturating_add(n));
+        if self.is_empty() {
+            *self = Self::new();
+        }
+    }
+
+    fn take(&mut self, max_bytes: usize) -> Vec<u8> {
+        if self.taken == 0 && self.bytes.len() <= max_bytes {
+            return core::mem::take(&mut self.bytes);
+        }
+        let piece = self.as_slice().get(..max_bytes).unwrap_or(self.as_slice()).to_vec();
+        self.advance(piece.len());
+        piece
+    }
+}
+
 /// A buffer on its way to the socket: taken by `begin_send`, given back by `handle_sent`.
 #[derive(Debug, Default)]
 pub struct Outgoing {
@@ -176,7 +227,7 @@ pub struct ChannelState<C> {
     current: Option<C>,
     ready: ReadyRequests<C>,
     /// Read but not yet parsed (look-ahead is full), or raw bytes for the worker.
-    waiting: Vec<u8>,
+    waiting: Waiting,
     /// The output at the head of the queue; empty while it is out with the sender.
     head: Outgoing,
     tail: Vec<u8>,
@@ -191,13 +242,18 @@ pub struct ChannelState<C> {
     open_due: bool,
     close_due: bool,
     running: bool,
+    /// The worker was started by the last `poll_action`.
+    is_started: bool,
     sending: bool,
     blocked: bool,
+    /// The socket has refused output and taken none since.
+    stalled: bool,
     became_writable: bool,
     flush_wanted: bool,
     is_flush_watched: bool,
     input_ended: bool,
     end_due: bool,
+    is_draining: bool,
     tasks_waiting: bool,
     reading_paused: bool,
     request_begun: bool,
@@ -211,7 +267,7 @@ impl<C: StreamConsumer> ChannelState<C> {
         Self {
             current: None,
             ready: ReadyRequests::new(),
-            waiting: Vec::new(),
+            waiting: Waiting::new(),
             head: Outgoing { bytes: Vec::new(), sent: 0 },
             tail: Vec::new(),
             unsent_bytes: 0,
@@ -225,13 +281,16 @@ impl<C: StreamConsumer> ChannelState<C> {
             open_due: mode.report_open,
             close_due: false,
             running: false,
+            is_started: false,
             sending: false,
             blocked: false,
+            stalled: false,
             became_writable: false,
             flush_wanted: false,
             is_flush_watched: false,
             input_ended: false,
             end_due: false,
+            is_draining: false,
             tasks_waiting: false,
             reading_paused: false,
             request_begun: false,
@@ -248,35 +307,38 @@ impl<C: StreamConsumer> ChannelState<C> {
         }
         if self.mode.raw {
             self.activity_ms = now_ms;
-            self.waiting.extend_from_slice(data);
+            self.waiting.push(data);
             return;
         }
         if self.current.is_none() {
             self.activity_ms = now_ms;
         }
         if self.waiting.is_empty() {
-            self.parse(data, make, limits, now_ms);
+            let parsed_bytes = self.parse(data, make, limits, now_ms);
+            if let Some(rest) = data.get(parsed_bytes..).filter(|rest| !rest.is_empty()) {
+                self.waiting.push(rest);
+            }
         } else {
-            self.waiting.extend_from_slice(data);
+            self.waiting.push(data);
         }
     }
 
-    fn parse(&mut self, data: &[u8], make: impl Fn() -> C, limits: &ChannelLimits, now_ms: u64) {
+    /// Returns how much is done with; the rest waits until there is room for another request.
+    fn parse(&mut self, data: &[u8], make: impl Fn() -> C, limits: &ChannelLimits, now_ms: u64) -> usize {
         let mut rest = data;
         while !rest.is_empty() {
             if self.ready.len() >= limits.max_ready_requests {
-                self.waiting.extend_from_slice(rest);
-                return;
+                return data.len() - rest.len();
             }
             let consumer = self.current.get_or_insert_with(&make);
             let taken = consumer.received(rest).min(rest.len());
             rest = rest.get(taken..).unwrap_or(&[]);
             if consumer.is_completed() {
-                let Some(request) = self.current.take() else { return };
+                let Some(request) = self.current.take() else { break };
                 self.activity_ms = now_ms;
                 if let Some(error) = request.error() {
                     self.fail(*error);
-                    return;
+                    break;
                 }
                 if !request.is_empty() {
                     self.ready.push(request);
@@ -284,8 +346,19 @@ impl<C: StreamConsumer> ChannelState<C> {
             } else if taken == 0 {
                 // A consumer that makes no progress breaks its law; going on would never end.
                 self.abort(CloseReason::ProtocolError);
-                return;
+                break;
             }
+        }
+        data.len()
+    }
+
+    fn parse_waiting(&mut self, make: impl Fn() -> C, limits: &ChannelLimits, now_ms: u64) {
+        let mut waiting = core::mem::replace(&mut self.waiting, Waiting::new());
+        let parsed_bytes = self.parse(waiting.as_slice(), make, limits, now_ms);
+        waiting.advance(parsed_bytes);
+        self.waiting = waiting;
+        if self.input_ended && self.waiting.is_empty() {
+            self.end_current();
         }
     }
 
@@ -293,7 +366,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     fn fail(&mut self, error: ProtocolError) {
         self.error = Some(error);
         self.input_ended = true;
-        self.waiting = Vec::new();
+        self.waiting = Waiting::new();
     }
 
     /// The peer will send no more. What has been read is still answered.
@@ -311,6 +384,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     fn end_current(&mut self) {
         if let Some(mut consumer) = self.current.take()
             && consumer.is_started()
+            && !self.is_draining
         {
             consumer.end_of_input();
             match consumer.error() {
@@ -324,19 +398,29 @@ impl<C: StreamConsumer> ChannelState<C> {
     /// Whether the driver should read from the socket.
     #[must_use]
     pub fn wants_input(&self, limits: &ChannelLimits) -> bool {
+        let most_unsent_bytes = match self.reading_paused {
+            true => limits.low_watermark_bytes,
+            false => limits.high_watermark_bytes,
+        };
         self.phase == Phase::Open
             && !self.input_ended
             && !self.is_input_held
-            && self.unsent_bytes <= limits.high_watermark_bytes
+            && self.unsent_bytes <= most_unsent_bytes
             && self.ready.len() < limits.max_ready_requests
             && self.waiting.len() < if self.mode.raw { limits.max_waiting_bytes } else { 1 }
     }
 
     /// The application wants no input for now (or wants it again): it is left in the socket.
-    pub fn hold_input(&mut self, is_held: bool) {
+    ///
+    /// Meanwhile the peer cannot go on, so a request that has begun gets its full time afterwards.
+    pub fn hold_input(&mut self, is_held: bool, now_ms: u64) {
+        if self.is_input_held && !is_held {
+            // Input may have come while it was held, and nobody read it.
+            self.reading_paused = true;
+            self.activity_ms = now_ms;
+            self.request_since_ms = now_ms;
+        }
         self.is_input_held = is_held;
-        // Input may have come while it was held, and nobody read it.
-        self.reading_paused |= !is_held;
     }
 
     /// Whether the application wants no input for now.
@@ -379,11 +463,7 @@ impl<C: StreamConsumer> ChannelState<C> {
         }
         let request = self.ready.pop()?;
         if self.ready.len() == 0 && !self.waiting.is_empty() {
-            let held = core::mem::take(&mut self.waiting);
-            self.parse(&held, make, limits, now_ms);
-            if self.input_ended && self.waiting.is_empty() {
-                self.end_current();
-            }
+            self.parse_waiting(make, limits, now_ms);
         }
         Some(Work::Request(request))
     }
@@ -392,11 +472,7 @@ impl<C: StreamConsumer> ChannelState<C> {
         if self.waiting.is_empty() {
             return core::mem::take(&mut self.end_due).then_some(Work::EndOfInput);
         }
-        if self.waiting.len() <= limits.max_piece_bytes {
-            return Some(Work::Bytes(core::mem::take(&mut self.waiting)));
-        }
-        let rest = self.waiting.split_off(limits.max_piece_bytes);
-        Some(Work::Bytes(core::mem::replace(&mut self.waiting, rest)))
+        Some(Work::Bytes(self.waiting.take(limits.max_piece_bytes)))
     }
 
     fn has_work(&self) -> bool {
@@ -425,14 +501,19 @@ impl<C: StreamConsumer> ChannelState<C> {
 
     /// The worker has nothing left to do and lets the channel go.
     ///
-    /// Returns false, and the channel stays with the worker, if work came meanwhile.
+    /// Returns false, and the channel stays with the worker, if work came meanwhile, or output that
+    /// it can send: the socket may have become writable since it tried.
     pub fn handle_task_finished(&mut self, now_ms: u64) -> bool {
-        if self.has_work() {
+        let can_send = self.unsent_bytes > 0 && !self.sending && !self.blocked;
+        if self.has_work() || can_send {
             return false;
         }
         self.running = false;
         self.flush_wanted = false;
         self.activity_ms = now_ms;
+        if !self.stalled {
+            self.progress_ms = now_ms;
+        }
         true
     }
 
@@ -509,9 +590,11 @@ impl<C: StreamConsumer> ChannelState<C> {
             return;
         }
         self.unsent_bytes = self.unsent_bytes.saturating_sub(sent_bytes);
-        if sent_bytes > 0 {
+        // The time limit begins with the first refusal: before it nobody had offered the output.
+        if sent_bytes > 0 || !self.stalled {
             self.progress_ms = now_ms;
         }
+        self.stalled = is_blocked;
         if !outgoing.unsent().is_empty() {
             self.head = outgoing;
         }
@@ -527,14 +610,28 @@ impl<C: StreamConsumer> ChannelState<C> {
         if self.sending {
             self.became_writable = true;
         }
+        // What was offered once is sent on by whoever comes first, though the worker is still at work.
+        self.flush_wanted |= self.blocked;
         self.blocked = false;
     }
 
-    /// Whether answers may come to wait behind a request that takes long, and nobody watches it yet.
+    /// Whether the worker that was just started got several requests, so that the answer to one may
+    /// come to wait behind the next, and nobody watches it yet.
     ///
-    /// Says yes once; the driver then calls `want_flush` a little later.
+    /// Says yes once; the driver then calls `want_flush` a little later. What comes to wait after
+    /// that is noticed by `watch_answers_of_next_work`, so a slow request is not looked at again and again.
     pub fn watch_answers(&mut self) -> bool {
-        let is_due = self.running && !self.is_flush_watched && self.ready.first.is_some();
+        let is_due = core::mem::take(&mut self.is_started) && self.ready.len() > 1 && !self.is_flush_watched;
+        self.is_flush_watched |= is_due;
+        is_due
+    }
+
+    /// Whether output waits behind the work that `next_work` has just given out, and nobody watches it yet.
+    ///
+    /// Says yes once; `want_flush` is then to be called a little later.
+    pub fn watch_answers_of_next_work(&mut self) -> bool {
+        let is_waiting = self.unsent_bytes > 0 && !self.flush_wanted;
+        let is_due = self.running && is_waiting && !self.is_flush_watched;
         self.is_flush_watched |= is_due;
         is_due
     }
@@ -582,8 +679,10 @@ impl<C: StreamConsumer> ChannelState<C> {
     pub fn drain(&mut self) {
         if self.phase == Phase::Open && !self.input_ended {
             self.input_ended = true;
-            if !self.mode.raw && self.waiting.is_empty() {
-                self.current = None;
+            // What is unfinished is not the peer's fault: no error is made of it.
+            self.is_draining = true;
+            if self.waiting.is_empty() {
+                self.end_current();
             }
         }
     }
@@ -595,7 +694,7 @@ impl<C: StreamConsumer> ChannelState<C> {
         }
         self.phase = Phase::Closed;
         self.close_pending = Some(reason);
-        self.close_due = self.mode.report_close;
+        self.close_due = self.mode.report_close && !self.open_due;
         self.drop_input();
         self.head = Outgoing::default();
         self.tail = Vec::new();
@@ -607,7 +706,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     fn drop_input(&mut self) {
         self.current = None;
         self.ready = ReadyRequests::new();
-        self.waiting = Vec::new();
+        self.waiting = Waiting::new();
         self.end_due = false;
     }
 
@@ -658,6 +757,7 @@ impl<C: StreamConsumer> ChannelState<C> {
         }
         if !self.running && self.has_work() {
             self.running = true;
+            self.is_started = true;
             return Some(Action::StartTask);
         }
         if self.is_send_due() {
@@ -695,9 +795,9 @@ impl<C: StreamConsumer> ChannelState<C> {
             (self.progress_ms, limits.write_timeout_ms, CloseReason::WriteTimeout)
         } else if self.running {
             return Timeout::None;
-        } else if self.request_begun {
+        } else if self.request_begun && !self.is_input_held {
             (self.request_since_ms, limits.request_timeout_ms, CloseReason::RequestTimeout)
-        } else if self.current.as_ref().is_some_and(StreamConsumer::is_started) {
+        } else if !self.is_input_held && self.current.as_ref().is_some_and(StreamConsumer::is_started) {
             (self.activity_ms, limits.request_timeout_ms, CloseReason::RequestTimeout)
         } else {
             (self.activity_ms, limits.idle_timeout_ms, CloseReason::IdleTimeout)

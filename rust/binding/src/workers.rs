@@ -1,0 +1,180 @@
+//! Those who take tasks out of the queue: workers, to serve them, and whoever cancels what is left.
+//!
+//! Strategy: what is taken is put into a one-element list (the *cell*) that Python empties at the moment it starts the
+//! task, so that an asynchronous exception between the two loses nothing: `next` gives a task in the cell out again,
+//! and a worker that dies puts it back. No method runs Python code or drops the last reference to an object (`gil`).
+//! Source: design, section 3; ITask.service ("exactly one of service() and cancel()").
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyList;
+use wiretask_engine::worker_pool::{Next, Seat, WorkerPool};
+
+use crate::gil::{self, Section};
+use crate::tasks::{Core, QueuedTask};
+
+thread_local! {
+    /// The address of the pool the calling thread works for, 0 if for none.
+    static WORKS_FOR: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+}
+
+/// Whether the calling thread is a worker of this pool.
+pub(crate) fn works_for(pool: &Arc<WorkerPool<QueuedTask>>) -> bool {
+    WORKS_FOR.get() == Arc::as_ptr(pool).addr()
+}
+
+/// One worker's end of the queue. Used by one thread.
+#[pyclass(frozen, module = "wiretask._native")]
+pub struct Worker {
+    seat: Mutex<Option<Seat<QueuedTask>>>,
+    /// The task at hand, until Python has started it.
+    #[pyo3(get)]
+    cell: Py<PyList>,
+    /// The worker's number.
+    #[pyo3(get)]
+    index: usize,
+    core: Arc<Core>,
+}
+
+impl Worker {
+    /// A worker for the lowest free seat; None if none is free.
+    pub(crate) fn claim(py: Python<'_>, core: &Arc<Core>) -> PyResult<Option<Self>> {
+        let cell = PyList::new(py, [py.None()])?.unbind();
+        let Some(seat) = core.pool.claim_seat() else { return Ok(None) };
+        Ok(Some(Self { index: seat.index(), seat: Mutex::new(Some(seat)), cell, core: Arc::clone(core) }))
+    }
+}
+
+#[pymethods]
+impl Worker {
+    /// Put the next task into `cell[0]`, waiting for one if need be: True. False: the worker must leave.
+    ///
+    /// A task that is still in the cell is given out again.
+    fn next(&self, py: Python<'_>) -> PyResult<bool> {
+        let cell = self.cell.bind(py);
+        if self.core.is_foreign() {
+            return Ok(false);
+        }
+        if !cell.get_item(0)?.is_none() {
+            return Ok(true);
+        }
+        let Ok(mut seat) = self.seat.try_lock() else {
+            return Err(PyRuntimeError::new_err("this worker is another thread's"));
+        };
+        let Some(seat) = seat.as_mut() else { return Ok(false) };
+        WORKS_FOR.set(Arc::as_ptr(&self.core.pool).addr());
+        let next = match seat.try_next() {
+            Some(next) => next,
+            None => gil::wait(py, Section::WorkerSleep, || seat.next(None)).unwrap_or(Next::Leave),
+        };
+        let Next::Item(item) = next else { return Ok(false) };
+        cell.set_item(0, item.into_task(py)?)?;
+        Ok(true)
+    }
+
+    /// Give the seat back, and a task that was not started to the queue. A second call does nothing.
+    fn leave(&self, py: Python<'_>) -> PyResult<()> {
+        let cell = self.cell.bind(py);
+        if self.core.is_foreign() {
+            return Ok(());
+        }
+        let task = cell.get_item(0)?;
+        if !task.is_none() {
+            cell.set_item(0, py.None())?;
+            self.core.pool.put_back(QueuedTask::Object(task.unbind()));
+        }
+        WORKS_FOR.set(0);
+        let seat = self.seat.try_lock().ok().and_then(|mut seat| seat.take());
+        drop(seat);
+        Ok(())
+    }
+
+    /// Give the seat back because no thread can be started; `requested` is the number of workers that was
+    /// wanted: if it still is, it falls to the number that there are.
+    #[pyo3(signature = (requested=None))]
+    fn give_up(&self, requested: Option<usize>) {
+        if let Some(seat) = self.seat.try_lock().ok().and_then(|mut seat| seat.take()) {
+            seat.give_up(requested);
+        }
+    }
+
+    /// Count an exception that came out of a task.
+    fn count_error(&self) {
+        self.core.alarm.errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The dispatcher's name.
+    #[getter]
+    fn name(&self) -> &str {
+        &self.core.alarm.name
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if self.core.is_foreign() || gil::exiting() {
+            let seat = self.seat.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+            std::mem::forget((seat, Arc::clone(&self.core)));
+            return;
+        }
+        if let Some(Err(error)) = gil::while_attached(|py| self.leave(py)) {
+            std::mem::forget(error);
+        }
+    }
+}
+
+/// The tasks of a closed queue, one after the other; used by one thread.
+#[pyclass(frozen, module = "wiretask._native")]
+pub struct Orphans {
+    /// The task at hand, until Python has begun to cancel it.
+    #[pyo3(get)]
+    cell: Py<PyList>,
+    core: Arc<Core>,
+}
+
+impl Orphans {
+    pub(crate) fn new(py: Python<'_>, core: &Arc<Core>) -> PyResult<Self> {
+        Ok(Self { cell: PyList::new(py, [py.None()])?.unbind(), core: Arc::clone(core) })
+    }
+}
+
+#[pymethods]
+impl Orphans {
+    /// Put the next task into `cell[0]`: True. False: none is left. A task still in the cell is given out again.
+    fn next(&self, py: Python<'_>) -> PyResult<bool> {
+        let cell = self.cell.bind(py);
+        if !cell.get_item(0)?.is_none() {
+            return Ok(true);
+        }
+        if self.core.is_foreign() {
+            return Ok(false);
+        }
+        let Some(item) = self.core.pool.take_orphan() else { return Ok(false) };
+        cell.set_item(0, item.into_task(py)?)?;
+        Ok(true)
+    }
+}
+
+impl Drop for Orphans {
+    fn drop(&mut self) {
+        if self.core.is_foreign() || gil::exiting() {
+            std::mem::forget(Arc::clone(&self.core));
+            return;
+        }
+        gil::while_attached(|py| {
+            if let Ok(task) = self.cell.bind(py).get_item(0)
+                && !task.is_none()
+            {
+                self.core.pool.return_orphan(QueuedTask::Object(task.unbind()));
+            }
+        });
+    }
+}
+
+/// Whether the calling thread is a worker of any queue.
+#[pyfunction]
+pub fn in_worker() -> bool {
+    WORKS_FOR.get() != 0
+}

@@ -1,0 +1,698 @@
+//! The laws of `ChannelState`, over any order of events. `channel_promises.rs` has the examples.
+//!
+//! `Simulation` stands for everything around one channel: a peer, a kernel socket that takes part of
+//! what it is given, a driver that does what `poll_action` says, one worker and a foreign thread.
+//! Sends and tasks take more than one step, so that every other event can happen in between.
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+use std::collections::VecDeque;
+
+use proptest::prelude::*;
+use wiretask_protocol::channel::{
+    Action, ChannelLimits, ChannelMode, ChannelState, CloseReason, Outgoing, Timeout, Work,
+};
+use wiretask_protocol::native::{ConsumerSpec, NativeConsumer};
+
+const LINE_LIMIT: usize = 12;
+const READ_BYTES: usize = 16;
+
+type State = ChannelState<NativeConsumer>;
+
+fn make() -> NativeConsumer {
+    ConsumerSpec::line(LINE_LIMIT as u64).unwrap().new_consumer()
+}
+
+fn limits() -> ChannelLimits {
+    ChannelLimits {
+        max_ready_requests: 2,
+        max_waiting_bytes: 8,
+        max_piece_bytes: 5,
+        high_watermark_bytes: 20,
+        low_watermark_bytes: 6,
+        idle_timeout_ms: Some(1000),
+        request_timeout_ms: Some(300),
+        write_timeout_ms: Some(500),
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Event {
+    PeerSends(usize),
+    PeerEnds,
+    PeerReads(usize),
+    /// The worker does its next step; if that is a request, it writes so many bytes.
+    WorkerSteps(usize),
+    /// The send system call that is under way returns.
+    SendReturns,
+    ForeignWrites(usize),
+    TasksQueued,
+    HoldInput(bool),
+    FlushTimer,
+    /// The worker stays where it is until nothing else happens.
+    WorkerIsSlow,
+    TimePasses(u64),
+    Drain,
+    CloseWhenDone,
+    Abort,
+    QueueRefuses,
+    RequestBegun(bool),
+}
+
+fn any_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        8 => (1usize..40).prop_map(Event::PeerSends),
+        8 => (1usize..12).prop_map(Event::PeerReads),
+        16 => (0usize..30).prop_map(Event::WorkerSteps),
+        8 => Just(Event::SendReturns),
+        3 => (0usize..30).prop_map(Event::ForeignWrites),
+        2 => Just(Event::TasksQueued),
+        2 => any::<bool>().prop_map(Event::HoldInput),
+        2 => Just(Event::FlushTimer),
+        1 => Just(Event::WorkerIsSlow),
+        2 => (0u64..700).prop_map(Event::TimePasses),
+        1 => any::<bool>().prop_map(Event::RequestBegun),
+    ]
+}
+
+fn any_ending() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        3 => Just(Event::PeerEnds),
+        1 => Just(Event::Drain),
+        1 => Just(Event::CloseWhenDone),
+        1 => Just(Event::Abort),
+        1 => Just(Event::QueueRefuses),
+    ]
+}
+
+/// Events with at most a few endings among them, so that long lives are common.
+fn any_life() -> impl Strategy<Value = Vec<Event>> {
+    let endings = prop::collection::vec((any_ending(), any::<prop::sample::Index>()), 0..3);
+    (prop::collection::vec(any_event(), 0..120), endings).prop_map(|(mut events, endings)| {
+        for (ending, place) in endings {
+            events.insert(place.index(events.len() + 1), ending);
+        }
+        events
+    })
+}
+
+/// Lines, blank lines, now and then one that is too long, and perhaps an unfinished one at the end.
+fn any_stream() -> impl Strategy<Value = Vec<u8>> {
+    let line = prop_oneof![
+        12 => (1usize..LINE_LIMIT).prop_map(|length| [vec![b'x'; length - 1], b"y\n".to_vec()].concat()),
+        2 => Just(b"\n".to_vec()),
+    ];
+    let tail = prop_oneof![
+        4 => Just(Vec::new()),
+        2 => Just(b"unfin".to_vec()),
+        1 => Just(vec![b'z'; LINE_LIMIT + 5]),
+    ];
+    (prop::collection::vec(line, 0..20), tail).prop_map(|(lines, tail)| {
+        let mut numbered = Vec::new();
+        for (index, mut line) in lines.into_iter().enumerate() {
+            if line.len() > 1 {
+                // Different neighbours, so that a changed order shows.
+                line[0] = b'a' + u8::try_from(index % 26).unwrap();
+            }
+            line.truncate(LINE_LIMIT);
+            let last = line.len() - 1;
+            line[last] = b'\n';
+            numbered.extend(line);
+        }
+        numbered.extend(tail);
+        numbered
+    })
+}
+
+fn any_mode() -> impl Strategy<Value = ChannelMode> {
+    (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(raw, report_open, report_close)| ChannelMode {
+        raw,
+        report_open,
+        report_close,
+    })
+}
+
+/// The requests in `stream`, and whether it ends in an error or in the middle of one.
+fn parsed(stream: &[u8]) -> (Vec<Vec<u8>>, bool, bool) {
+    let mut requests = Vec::new();
+    let mut rest = stream;
+    loop {
+        match rest.iter().position(|byte| *byte == b'\n') {
+            Some(end) if end < LINE_LIMIT => {
+                if end > 0 {
+                    requests.push(rest[..end].to_vec());
+                }
+                rest = &rest[end + 1..];
+            }
+            _ if rest.len() >= LINE_LIMIT => return (requests, true, false),
+            _ => return (requests, false, !rest.is_empty()),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Worker {
+    Away,
+    Queued,
+    Running,
+    Sending,
+    Finishing,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    Loop,
+    Worker,
+    Foreign,
+}
+
+struct Simulation {
+    state: State,
+    limits: ChannelLimits,
+    mode: ChannelMode,
+    now: u64,
+    // The peer and the kernel.
+    unsent_by_peer: VecDeque<u8>,
+    in_kernel: VecDeque<u8>,
+    peer_ended: bool,
+    room: usize,
+    wants_write_event: bool,
+    wire: Vec<u8>,
+    // What is due for the loop, in its next turn.
+    is_readable: bool,
+    is_writable: bool,
+    is_attend_posted: bool,
+    is_flush_watched: bool,
+    is_flush_due: bool,
+    // Who does what.
+    worker: Worker,
+    sending: Option<(Sender, Outgoing, usize, bool)>,
+    // What was seen.
+    fed: Vec<u8>,
+    end_was_read: bool,
+    fed_at_drain: Option<usize>,
+    served: Vec<Vec<u8>>,
+    raw: Vec<u8>,
+    raw_ends: usize,
+    written: Vec<u8>,
+    written_before_work: usize,
+    acknowledged: usize,
+    opened: usize,
+    closed: usize,
+    is_task_promised: bool,
+    close: Option<CloseReason>,
+    is_finish_asked: bool,
+    aborted: Option<CloseReason>,
+    is_cancelled: bool,
+    last_progress: u64,
+    is_stalled: bool,
+}
+
+impl Simulation {
+    fn new(mode: ChannelMode, stream: &[u8]) -> Self {
+        let mut simulation = Self {
+            state: State::new(mode, 0),
+            limits: limits(),
+            mode,
+            now: 0,
+            unsent_by_peer: stream.iter().copied().collect(),
+            in_kernel: VecDeque::new(),
+            peer_ended: false,
+            room: 10,
+            wants_write_event: false,
+            wire: Vec::new(),
+            is_readable: false,
+            is_writable: false,
+            is_attend_posted: true,
+            is_flush_watched: false,
+            is_flush_due: false,
+            worker: Worker::Away,
+            sending: None,
+            fed: Vec::new(),
+            end_was_read: false,
+            fed_at_drain: None,
+            served: Vec::new(),
+            raw: Vec::new(),
+            raw_ends: 0,
+            written: Vec::new(),
+            written_before_work: 0,
+            acknowledged: 0,
+            opened: 0,
+            closed: 0,
+            is_task_promised: false,
+            close: None,
+            is_finish_asked: false,
+            aborted: None,
+            is_cancelled: false,
+            last_progress: 0,
+            is_stalled: false,
+        };
+        simulation.turn();
+        simulation
+    }
+
+    /// One turn of the loop, unless it is inside a send of its own.
+    fn turn(&mut self) {
+        if matches!(self.sending, Some((Sender::Loop, ..))) {
+            return;
+        }
+        let is_due = self.is_readable || self.is_writable || self.is_attend_posted || self.is_flush_due;
+        if !is_due {
+            return;
+        }
+        self.is_attend_posted = false;
+        if std::mem::take(&mut self.is_writable) {
+            self.state.handle_writable();
+        }
+        if std::mem::take(&mut self.is_flush_due) {
+            self.state.want_flush();
+        }
+        if std::mem::take(&mut self.is_readable) && self.close.is_none() {
+            self.read();
+        }
+        loop {
+            let action = self.state.poll_action(&self.limits);
+            self.watch(State::watch_answers);
+            let Some(action) = action else { return };
+            match action {
+                Action::StartTask => {
+                    assert_eq!(self.worker, Worker::Away, "two workers");
+                    assert!(self.state.is_running());
+                    self.worker = Worker::Queued;
+                }
+                Action::Send => {
+                    assert!(self.begin_send(Sender::Loop), "told to send, and nothing to send");
+                    return;
+                }
+                Action::ResumeReading => {
+                    assert!(self.close.is_none(), "reading after Close");
+                    self.read();
+                }
+                Action::Close(reason) => {
+                    assert_eq!(self.close, None, "Close is said once");
+                    assert!(self.sending.is_none(), "closed under a sender");
+                    assert!(self.aborted.is_some() || self.worker == Worker::Away, "closed under a worker");
+                    self.close = Some(reason);
+                }
+            }
+        }
+    }
+
+    fn watch(&mut self, is_due: impl Fn(&mut State) -> bool) {
+        if is_due(&mut self.state) {
+            assert!(!self.is_flush_watched, "watched twice");
+            self.is_flush_watched = true;
+        }
+    }
+
+    fn read(&mut self) {
+        loop {
+            if !self.state.wants_input(&self.limits) {
+                return self.state.pause_reading();
+            }
+            let length = self.in_kernel.len().min(READ_BYTES);
+            if length == 0 {
+                if self.peer_ended {
+                    self.state.handle_end_of_input();
+                    self.end_was_read = true;
+                }
+                return;
+            }
+            let piece: Vec<u8> = self.in_kernel.drain(..length).collect();
+            self.fed.extend_from_slice(&piece);
+            self.state.handle_bytes(&piece, make, &self.limits, self.now);
+            self.check_held();
+        }
+    }
+
+    fn check_held(&self) {
+        if self.mode.raw {
+            if !self.state.is_closing() {
+                assert!(self.fed.len() - self.raw.len() <= self.limits.max_waiting_bytes + READ_BYTES);
+            }
+        } else if !self.state.is_closing() {
+            // Ready requests, the one that comes in, what waits unparsed; blank lines count nothing.
+            let served: usize = self.served.iter().map(|line| line.len() + 1).sum();
+            let blank = self.fed.split(|byte| *byte == b'\n').filter(|line| line.is_empty()).count();
+            let most = (self.limits.max_ready_requests + 1) * LINE_LIMIT + READ_BYTES + blank;
+            assert!(self.fed.len() - served <= most, "more is held than the limits allow");
+        }
+    }
+
+    fn begin_send(&mut self, who: Sender) -> bool {
+        let Some(mut outgoing) = self.state.begin_send() else { return false };
+        assert!(self.sending.is_none(), "two senders");
+        let length = outgoing.unsent().len();
+        assert!(length > 0, "an empty send");
+        let taken = length.min(self.room);
+        self.wire.extend_from_slice(&outgoing.unsent()[..taken]);
+        outgoing.advance(taken);
+        self.room -= taken;
+        let is_blocked = taken < length;
+        self.wants_write_event |= is_blocked;
+        self.sending = Some((who, outgoing, taken, is_blocked));
+        true
+    }
+
+    fn send_returns(&mut self) {
+        let Some((who, outgoing, sent, is_blocked)) = self.sending.take() else { return };
+        if sent > 0 || !self.is_stalled {
+            self.last_progress = self.now;
+        }
+        self.is_stalled = is_blocked;
+        self.state.handle_sent(outgoing, sent, is_blocked, self.now);
+        self.acknowledged += sent;
+        match who {
+            Sender::Loop => {
+                self.is_attend_posted = true;
+                self.turn();
+            }
+            Sender::Worker | Sender::Foreign => {
+                if !self.begin_send(who) {
+                    self.attend_if_needed();
+                }
+            }
+        }
+    }
+
+    /// What any thread but the loop does after it has given something back.
+    fn attend_if_needed(&mut self) {
+        if self.state.needs_owner(&self.limits) {
+            self.is_attend_posted = true;
+            self.turn();
+        }
+    }
+
+    fn write(&mut self, length: usize) {
+        let was_closing = self.state.is_closing();
+        let first = u8::try_from(self.written.len() % 251).unwrap();
+        let data: Vec<u8> = (0..length).map(|index| first.wrapping_add(index as u8)).collect();
+        if self.state.unsent_bytes() == 0 {
+            self.last_progress = self.now;
+            self.is_stalled = false;
+        }
+        let is_taken = self.state.handle_task_output(&data, self.now);
+        assert_eq!(is_taken, !was_closing);
+        if is_taken {
+            self.written.extend(data);
+        }
+    }
+
+    fn worker_steps(&mut self, answer_bytes: usize) {
+        if matches!(self.sending, Some((Sender::Worker, ..))) {
+            return self.send_returns();
+        }
+        match self.worker {
+            Worker::Away => {}
+            Worker::Queued | Worker::Running => match self.state.next_work(make, &self.limits, self.now) {
+                Some(work) => self.serve(work, answer_bytes),
+                None => self.worker = Worker::Sending,
+            },
+            Worker::Sending => {
+                if !self.begin_send(Sender::Worker) {
+                    self.worker = Worker::Finishing;
+                }
+            }
+            Worker::Finishing => {
+                if let Some(work) = self.state.next_work(make, &self.limits, self.now) {
+                    return self.serve(work, answer_bytes);
+                }
+                self.worker = Worker::Sending;
+                if self.state.handle_task_finished(self.now) {
+                    self.worker = Worker::Away;
+                    if !self.is_stalled {
+                        self.last_progress = self.now;
+                    }
+                    self.attend_if_needed();
+                }
+            }
+        }
+    }
+
+    fn serve(&mut self, work: Work<NativeConsumer>, answer_bytes: usize) {
+        self.worker = Worker::Running;
+        self.watch(State::watch_answers_of_next_work);
+        self.written_before_work = self.written.len();
+        assert!(self.state.is_running());
+        assert_eq!(self.closed, 0, "work after Closed: {work:?}");
+        if self.mode.report_open && !matches!(work, Work::Opened | Work::Tasks | Work::Closed) {
+            assert_eq!(self.opened, 1, "work before Opened: {work:?}");
+        }
+        match work {
+            Work::Opened => {
+                assert!(self.mode.report_open && self.opened == 0);
+                self.opened += 1;
+                self.write(answer_bytes);
+            }
+            Work::Request(mut request) => {
+                assert!(!self.mode.raw && self.close.is_none() && !self.state.is_closing());
+                self.served.push(request.take_value());
+                self.write(answer_bytes);
+            }
+            Work::Bytes(bytes) => {
+                assert!(self.mode.raw && self.close.is_none() && self.raw_ends == 0);
+                assert!(!bytes.is_empty() && bytes.len() <= self.limits.max_piece_bytes);
+                self.raw.extend(bytes);
+                self.write(answer_bytes);
+            }
+            Work::EndOfInput => {
+                assert!(self.mode.raw && self.end_was_read && self.raw == self.fed);
+                self.raw_ends += 1;
+                self.write(answer_bytes);
+            }
+            Work::Tasks => {
+                assert!(self.is_task_promised, "nobody queued a task");
+                self.is_task_promised = false;
+            }
+            Work::Closed => {
+                assert!(self.mode.report_close && self.close.is_some());
+                self.closed += 1;
+            }
+        }
+    }
+
+    fn abort(&mut self, reason: CloseReason) {
+        if !self.state.is_closed() {
+            self.aborted = Some(reason);
+        }
+        self.state.abort(reason);
+        self.is_attend_posted = true;
+    }
+
+    fn handle(&mut self, event: &Event) {
+        match *event {
+            Event::PeerSends(n) => {
+                if !self.peer_ended {
+                    let n = n.min(self.unsent_by_peer.len());
+                    self.in_kernel.extend(self.unsent_by_peer.drain(..n));
+                    self.is_readable |= n > 0;
+                }
+            }
+            Event::PeerEnds => {
+                self.peer_ended = true;
+                self.is_readable = true;
+            }
+            Event::PeerReads(n) => {
+                self.room += n;
+                self.is_writable |= std::mem::take(&mut self.wants_write_event);
+            }
+            Event::WorkerSteps(answer_bytes) => self.worker_steps(answer_bytes),
+            Event::SendReturns => self.send_returns(),
+            Event::ForeignWrites(n) => {
+                self.write(n);
+                // As everybody who may: whether it sends or somebody else does is not its concern.
+                if !self.begin_send(Sender::Foreign) {
+                    self.attend_if_needed();
+                }
+            }
+            Event::TasksQueued => {
+                let is_taken = self.state.handle_tasks_queued();
+                assert!(is_taken || self.state.is_closed());
+                assert!(is_taken || !self.is_task_promised);
+                self.is_task_promised |= is_taken;
+                self.attend_if_needed();
+            }
+            Event::HoldInput(is_held) => {
+                self.state.hold_input(is_held, self.now);
+                self.attend_if_needed();
+            }
+            Event::FlushTimer => self.is_flush_due |= std::mem::take(&mut self.is_flush_watched),
+            Event::WorkerIsSlow => {
+                if !matches!(self.sending, Some((Sender::Worker, ..))) {
+                    self.settle(false);
+                    if self.worker == Worker::Running && !self.state.is_closed() {
+                        let answered = self.written.get(..self.written_before_work).unwrap();
+                        assert!(self.wire.starts_with(answered), "an answer waits behind a slow request");
+                    }
+                }
+            }
+            Event::TimePasses(ms) => {
+                self.now += ms;
+                self.check_timeout();
+            }
+            Event::Drain => {
+                if !self.state.has_input_ended() && !self.state.is_closing() {
+                    self.fed_at_drain = Some(self.fed.len());
+                }
+                self.state.drain();
+                self.is_attend_posted = true;
+            }
+            Event::CloseWhenDone => {
+                self.is_finish_asked |= !self.state.is_closing();
+                self.state.close_when_done();
+                self.is_attend_posted = true;
+            }
+            Event::Abort => self.abort(CloseReason::Aborted),
+            Event::QueueRefuses => {
+                if self.worker == Worker::Queued {
+                    if !self.state.is_closed() {
+                        self.aborted = Some(CloseReason::Aborted);
+                    }
+                    self.state.cancel_task();
+                    self.is_cancelled = true;
+                    self.is_task_promised = false;
+                    self.worker = Worker::Away;
+                    self.is_attend_posted = true;
+                }
+            }
+            Event::RequestBegun(has_begun) => {
+                if self.mode.raw && self.worker == Worker::Running {
+                    self.state.set_request_begun(has_begun, self.now);
+                }
+            }
+        }
+        self.turn();
+        self.check();
+    }
+
+    fn check_timeout(&mut self) {
+        let limits = self.limits.clone();
+        match self.state.poll_timeout(&limits, self.now) {
+            Timeout::None => {}
+            Timeout::At(at) => assert!(at > self.now, "a limit in the past that has not expired"),
+            Timeout::Expired(reason) => {
+                assert!(!self.state.is_closed());
+                match reason {
+                    CloseReason::WriteTimeout => {
+                        assert!(self.state.unsent_bytes() > 0);
+                        assert!(self.now - self.last_progress >= 500, "the peer had less than its time");
+                    }
+                    CloseReason::RequestTimeout => assert!(!self.state.is_running()),
+                    CloseReason::IdleTimeout => {
+                        assert!(!self.state.is_running() && self.state.unsent_bytes() == 0);
+                    }
+                    reason => panic!("no time-out: {reason:?}"),
+                }
+                self.abort(reason);
+            }
+        }
+    }
+
+    fn check(&mut self) {
+        assert!(self.written.starts_with(&self.wire), "bytes leave in the order they were written");
+        if !self.state.is_closed() {
+            assert_eq!(self.state.unsent_bytes(), self.written.len() - self.acknowledged);
+        }
+        let (requests, ..) = parsed(&self.fed);
+        assert!(self.mode.raw || requests.starts_with(&self.served), "requests come out in order, once");
+        assert!(self.fed.starts_with(&self.raw));
+        if self.close.is_some() {
+            assert!(self.state.is_closed());
+            assert_eq!(self.state.poll_timeout(&self.limits, self.now), Timeout::None);
+            assert_eq!(self.state.unsent_bytes(), 0);
+        }
+    }
+
+    fn fingerprint(&self) -> impl PartialEq + use<> {
+        (
+            (self.fed.len(), self.served.len(), self.raw.len(), self.raw_ends, self.wire.len()),
+            (self.opened, self.closed, self.is_task_promised, self.acknowledged),
+            (self.worker, self.sending.is_some(), self.close),
+        )
+    }
+
+    /// Everybody goes on until nothing happens any more; no time passes.
+    fn settle(&mut self, is_worker_moving: bool) {
+        let mut unchanged = 0;
+        let mut before = self.fingerprint();
+        while unchanged < 8 {
+            self.handle(&Event::PeerReads(50));
+            self.handle(&Event::SendReturns);
+            self.handle(&Event::FlushTimer);
+            if is_worker_moving {
+                self.handle(&Event::WorkerSteps(3));
+            }
+            let after = self.fingerprint();
+            unchanged = if before == after { unchanged + 1 } else { 0 };
+            before = after;
+        }
+    }
+
+    /// The end of every life: what may be expected when nothing more comes.
+    fn settle_and_check_nothing_is_lost(&mut self) {
+        self.handle(&Event::HoldInput(false));
+        self.handle(&Event::PeerSends(usize::MAX));
+        self.settle(true);
+        assert_eq!(self.worker, Worker::Away);
+        assert!(!self.is_task_promised, "tasks were promised their turn");
+        if self.close.is_none() {
+            assert_eq!(self.wire, self.written, "output is waiting and nobody sends it");
+            if self.mode.raw {
+                assert_eq!(self.raw, self.fed);
+            } else {
+                assert_eq!(self.served, parsed(&self.fed).0, "a request is waiting and nobody runs it");
+            }
+            assert!(self.in_kernel.is_empty(), "input is waiting and nobody reads it");
+            assert_eq!(self.opened, usize::from(self.mode.report_open));
+        }
+        self.handle(&Event::PeerEnds);
+        self.settle(true);
+        self.check_end();
+    }
+
+    fn check_end(&self) {
+        let reason = self.close.unwrap();
+        assert_eq!(self.worker, Worker::Away);
+        assert!(self.sending.is_none() && !self.is_task_promised);
+        if !self.is_cancelled {
+            let was_seen = !self.mode.report_open || self.opened == 1;
+            assert_eq!(self.closed, usize::from(self.mode.report_close && was_seen));
+        }
+        if let Some(asked) = self.aborted {
+            assert_eq!(reason, asked);
+            return;
+        }
+        assert_eq!(self.wire, self.written, "only an abort may drop output");
+        if self.is_finish_asked {
+            assert_eq!(reason, CloseReason::Finished);
+            return;
+        }
+        let fed = &self.fed[..self.fed_at_drain.unwrap_or(self.fed.len())];
+        if self.mode.raw {
+            assert_eq!(self.raw, fed);
+            assert_eq!(self.raw_ends, usize::from(self.fed_at_drain.is_none()));
+            assert_eq!(reason, CloseReason::EndOfInput);
+            return;
+        }
+        let (requests, has_error, is_unfinished) = parsed(fed);
+        assert_eq!(self.served, requests);
+        let expected = match (has_error, is_unfinished && self.fed_at_drain.is_none()) {
+            (true, _) => CloseReason::ProtocolError,
+            (false, true) => CloseReason::Truncated,
+            (false, false) => CloseReason::EndOfInput,
+        };
+        assert_eq!(reason, expected);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_life_keeps_the_laws(mode in any_mode(), stream in any_stream(), life in any_life()) {
+        let mut simulation = Simulation::new(mode, &stream);
+        for event in &life {
+            simulation.handle(event);
+        }
+        simulation.settle_and_check_nothing_is_lost();
+    }
+}

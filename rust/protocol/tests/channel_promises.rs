@@ -1,0 +1,546 @@
+//! Each promise of the documentation of `ChannelState`, by example. `channel_laws.rs` has the laws.
+#![allow(clippy::unwrap_used)]
+
+use wiretask_protocol::channel::{
+    Action, ChannelLimits, ChannelMode, ChannelState, CloseReason, Timeout, Work,
+};
+use wiretask_protocol::native::{ConsumerSpec, NativeConsumer};
+
+const LINE_LIMIT: usize = 12;
+
+type State = ChannelState<NativeConsumer>;
+
+fn make() -> NativeConsumer {
+    ConsumerSpec::line(LINE_LIMIT as u64).unwrap().new_consumer()
+}
+
+fn limits() -> ChannelLimits {
+    ChannelLimits {
+        max_ready_requests: 2,
+        max_waiting_bytes: 8,
+        max_piece_bytes: 5,
+        high_watermark_bytes: 20,
+        low_watermark_bytes: 6,
+        idle_timeout_ms: Some(1000),
+        request_timeout_ms: Some(300),
+        write_timeout_ms: Some(500),
+    }
+}
+
+const RAW: ChannelMode = ChannelMode { raw: true, report_open: false, report_close: false };
+const PARSED: ChannelMode = ChannelMode { raw: false, report_open: false, report_close: false };
+
+fn new_state(mode: ChannelMode) -> State {
+    State::new(mode, 0)
+}
+
+fn feed(state: &mut State, data: &[u8]) {
+    state.handle_bytes(data, make, &limits(), 0);
+}
+
+fn action(state: &mut State) -> Option<Action> {
+    state.poll_action(&limits())
+}
+
+/// The next piece of work, in words.
+fn work(state: &mut State) -> String {
+    match state.next_work(make, &limits(), 0) {
+        None => "nothing".into(),
+        Some(Work::Request(request)) => format!("request {}", request.value().escape_ascii()),
+        Some(Work::Bytes(bytes)) => format!("bytes {}", bytes.escape_ascii()),
+        Some(work) => format!("{work:?}"),
+    }
+}
+
+/// Sends everything that waits.
+fn send_all(state: &mut State, now_ms: u64) -> Vec<u8> {
+    let mut sent = Vec::new();
+    while let Some(mut outgoing) = state.begin_send() {
+        let bytes = outgoing.unsent().to_vec();
+        outgoing.advance(bytes.len());
+        state.handle_sent(outgoing, bytes.len(), false, now_ms);
+        sent.extend(bytes);
+    }
+    sent
+}
+
+/// Offers what waits to a socket that takes so many bytes.
+fn send_some(state: &mut State, taken: usize, now_ms: u64) {
+    let mut outgoing = state.begin_send().unwrap();
+    outgoing.advance(taken);
+    state.handle_sent(outgoing, taken, true, now_ms);
+}
+
+/// A worker serves everything that is there and lets the channel go.
+fn work_off(state: &mut State, now_ms: u64) -> Vec<String> {
+    let mut done = Vec::new();
+    loop {
+        match work(state) {
+            nothing if nothing == "nothing" => break,
+            work => done.push(work),
+        }
+    }
+    send_all(state, now_ms);
+    assert!(state.handle_task_finished(now_ms));
+    done
+}
+
+#[test]
+fn a_completed_request_starts_a_task_once() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"on");
+    assert_eq!(action(&mut state), None);
+    feed(&mut state, b"e\ntwo\n");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(action(&mut state), None);
+    assert_eq!(work_off(&mut state, 0), ["request one", "request two"]);
+    assert_eq!(action(&mut state), None);
+}
+
+#[test]
+fn blank_requests_are_skipped() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"\n\r\n\n");
+    assert_eq!(action(&mut state), None);
+    feed(&mut state, b"\none\n");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work_off(&mut state, 0), ["request one"]);
+}
+
+#[test]
+fn look_ahead_stops_at_its_limit_and_goes_on_when_there_is_room() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"1\n2\n3\n4\n5\n");
+    assert!(!state.wants_input(&limits()));
+    state.pause_reading();
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(action(&mut state), None);
+    assert_eq!(work_off(&mut state, 0), ["request 1", "request 2", "request 3", "request 4", "request 5"]);
+    assert_eq!(action(&mut state), Some(Action::ResumeReading));
+    assert_eq!(action(&mut state), None);
+}
+
+#[test]
+fn requests_behind_the_look_ahead_are_parsed_without_moving_what_waits() {
+    // 32768 requests from one read, with room for one: quadratic copying would take half a gigabyte.
+    let limits = ChannelLimits { max_ready_requests: 1, ..limits() };
+    let mut state = new_state(PARSED);
+    let data = b"x\n".repeat(1 << 15);
+    state.handle_bytes(&data, make, &limits, 0);
+    let mut served = 0;
+    while state.next_work(make, &limits, 0).is_some() {
+        served += 1;
+    }
+    assert_eq!(served, 1 << 15);
+}
+
+#[test]
+fn raw_input_comes_in_pieces_of_the_limit() {
+    let mut state = new_state(RAW);
+    feed(&mut state, b"abcdefgh");
+    assert!(!state.wants_input(&limits()));
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work(&mut state), "bytes abcde");
+    feed(&mut state, b"ijklm");
+    assert_eq!(work(&mut state), "bytes fghij");
+    assert_eq!(work(&mut state), "bytes klm");
+    assert_eq!(work(&mut state), "nothing");
+}
+
+#[test]
+fn raw_end_of_input_is_reported_once_after_the_last_bytes() {
+    let mut state = new_state(RAW);
+    feed(&mut state, b"ab");
+    state.handle_end_of_input();
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work(&mut state), "bytes ab");
+    assert!(!state.handle_task_finished(0));
+    assert_eq!(work(&mut state), "EndOfInput");
+    assert_eq!(work(&mut state), "nothing");
+    assert!(state.handle_task_finished(0));
+    assert_eq!(action(&mut state), Some(Action::Close(CloseReason::EndOfInput)));
+}
+
+#[test]
+fn end_of_input_between_requests_closes_when_all_is_answered() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"one\n");
+    state.handle_end_of_input();
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work(&mut state), "request one");
+    assert!(state.handle_task_output(b"answer", 0));
+    assert_eq!(action(&mut state), None);
+    assert_eq!(send_all(&mut state, 0), b"answer");
+    assert!(state.handle_task_finished(0));
+    assert_eq!(action(&mut state), Some(Action::Close(CloseReason::EndOfInput)));
+}
+
+#[test]
+fn end_of_input_in_the_middle_of_a_request_is_truncated_and_what_came_before_is_served() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"one\ntw");
+    state.handle_end_of_input();
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work_off(&mut state, 0), ["request one"]);
+    assert_eq!(action(&mut state), Some(Action::Close(CloseReason::Truncated)));
+}
+
+#[test]
+fn end_of_input_behind_unparsed_bytes_is_judged_when_they_are_parsed() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"1\n2\n3\n4");
+    state.handle_end_of_input();
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work_off(&mut state, 0), ["request 1", "request 2", "request 3"]);
+    assert_eq!(action(&mut state), Some(Action::Close(CloseReason::Truncated)));
+}
+
+#[test]
+fn after_a_framing_error_nothing_is_parsed_and_what_came_before_is_served() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"one\nfar too long a line\ntwo\n");
+    assert!(state.error().is_some());
+    feed(&mut state, b"three\n");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work_off(&mut state, 0), ["request one"]);
+    assert_eq!(action(&mut state), Some(Action::Close(CloseReason::ProtocolError)));
+    assert_eq!(action(&mut state), None);
+}
+
+#[test]
+fn work_that_came_meanwhile_keeps_the_channel_with_its_worker() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"one\n");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work(&mut state), "request one");
+    assert_eq!(work(&mut state), "nothing");
+    feed(&mut state, b"two\n");
+    assert_eq!(action(&mut state), None);
+    assert!(!state.handle_task_finished(0));
+    assert_eq!(work(&mut state), "request two");
+}
+
+#[test]
+fn an_open_report_comes_before_any_input_and_a_close_report_last() {
+    let mut state = new_state(ChannelMode { raw: false, report_open: true, report_close: true });
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    feed(&mut state, b"one\n");
+    state.handle_end_of_input();
+    assert_eq!(work_off(&mut state, 0), ["Opened", "request one"]);
+    assert_eq!(work(&mut state), "nothing");
+    assert_eq!(action(&mut state), Some(Action::Close(CloseReason::EndOfInput)));
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work_off(&mut state, 0), ["Closed"]);
+    assert_eq!(action(&mut state), None);
+}
+
+#[test]
+fn the_close_is_not_reported_before_it_was_said() {
+    let mut state = new_state(ChannelMode { raw: false, report_open: false, report_close: true });
+    feed(&mut state, b"one\n");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work(&mut state), "request one");
+    state.abort(CloseReason::Aborted);
+    assert_eq!(work(&mut state), "nothing");
+    assert_eq!(action(&mut state), Some(Action::Close(CloseReason::Aborted)));
+    assert_eq!(work(&mut state), "Closed");
+    assert!(state.handle_task_finished(0));
+    assert_eq!(action(&mut state), None);
+}
+
+#[test]
+fn a_close_is_not_reported_if_the_opening_never_was() {
+    let mut state = new_state(ChannelMode { raw: false, report_open: true, report_close: true });
+    state.abort(CloseReason::ConnectionLost);
+    assert_eq!(action(&mut state), Some(Action::Close(CloseReason::ConnectionLost)));
+    assert_eq!(action(&mut state), None);
+}
+
+#[test]
+fn output_of_a_worker_waits_until_it_is_done_or_a_flush_is_wanted() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"one\n");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work(&mut state), "request one");
+    assert!(state.handle_task_output(b"answer", 0));
+    assert_eq!(action(&mut state), None);
+    state.want_flush();
+    assert_eq!(action(&mut state), Some(Action::Send));
+}
+
+#[test]
+fn a_lone_request_is_not_watched() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"one\n");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert!(!state.watch_answers());
+}
+
+#[test]
+fn several_requests_are_watched_once_and_not_again_while_one_takes_long() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"1\n2\n3\n");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert!(state.watch_answers());
+    assert_eq!(work(&mut state), "request 1");
+    assert!(!state.watch_answers_of_next_work());
+    state.want_flush();
+    assert_eq!(action(&mut state), None);
+    assert!(!state.watch_answers());
+    // Its answer comes to wait behind the next one, which may take long too.
+    assert!(state.handle_task_output(b"answer", 0));
+    assert_eq!(work(&mut state), "request 2");
+    assert!(state.watch_answers_of_next_work());
+    assert!(!state.watch_answers_of_next_work());
+}
+
+#[test]
+fn one_at_a_time_sends() {
+    let mut state = new_state(PARSED);
+    assert!(state.handle_task_output(b"ab", 0));
+    let outgoing = state.begin_send().unwrap();
+    assert!(state.handle_task_output(b"cd", 0));
+    assert!(state.begin_send().is_none());
+    assert_eq!(action(&mut state), None);
+    state.handle_sent(outgoing, 0, false, 0);
+    assert_eq!(send_all(&mut state, 0), b"abcd");
+}
+
+#[test]
+fn a_refused_send_goes_on_where_it_stopped_once_the_socket_is_writable() {
+    let mut state = new_state(PARSED);
+    assert!(state.handle_task_output(b"abcdef", 0));
+    send_some(&mut state, 4, 0);
+    assert!(state.is_blocked());
+    assert_eq!(state.unsent_bytes(), 2);
+    assert_eq!(action(&mut state), None);
+    assert!(state.handle_task_output(b"gh", 0));
+    assert_eq!(action(&mut state), None);
+    state.handle_writable();
+    assert_eq!(action(&mut state), Some(Action::Send));
+    assert_eq!(send_all(&mut state, 0), b"efgh");
+}
+
+#[test]
+fn what_was_refused_once_does_not_wait_for_a_worker_that_takes_long() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"one\n");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work(&mut state), "request one");
+    assert!(state.handle_task_output(b"abcdef", 0));
+    send_some(&mut state, 4, 0);
+    state.handle_writable();
+    assert_eq!(action(&mut state), Some(Action::Send));
+}
+
+#[test]
+fn writable_between_the_last_send_and_the_end_of_the_task_is_not_lost() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"one\n");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work(&mut state), "request one");
+    assert!(state.handle_task_output(b"abcdef", 0));
+    send_some(&mut state, 4, 0);
+    state.handle_writable();
+    assert!(!state.handle_task_finished(0), "the worker can send, and does");
+    assert_eq!(send_all(&mut state, 0), b"ef");
+    assert!(state.handle_task_finished(0));
+}
+
+#[test]
+fn writable_between_the_refusal_and_its_report_is_not_lost() {
+    let mut state = new_state(PARSED);
+    assert!(state.handle_task_output(b"ab", 0));
+    let outgoing = state.begin_send().unwrap();
+    state.handle_writable();
+    state.handle_sent(outgoing, 0, true, 0);
+    assert!(!state.is_blocked());
+    assert_eq!(action(&mut state), Some(Action::Send));
+}
+
+#[test]
+fn reading_pauses_above_the_high_watermark_and_goes_on_at_the_low_one() {
+    let mut state = new_state(PARSED);
+    assert!(state.handle_task_output(&[b'x'; 20], 0));
+    assert!(!state.is_above_high_watermark(&limits()) && state.wants_input(&limits()));
+    assert!(state.handle_task_output(b"y", 0));
+    assert!(state.is_above_high_watermark(&limits()) && !state.wants_input(&limits()));
+    state.pause_reading();
+    send_some(&mut state, 14, 0);
+    assert!(!state.is_below_low_watermark(&limits()));
+    assert_eq!(action(&mut state), None, "between the watermarks nothing changes");
+    state.handle_writable();
+    send_some(&mut state, 1, 0);
+    assert!(state.is_below_low_watermark(&limits()));
+    assert_eq!(action(&mut state), Some(Action::ResumeReading));
+}
+
+#[test]
+fn close_when_done_starts_no_request_and_sends_what_is_pending() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"1\n2\n");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work(&mut state), "request 1");
+    assert!(state.handle_task_output(b"bye", 0));
+    state.close_when_done();
+    assert!(state.is_closing() && !state.is_closed());
+    assert!(!state.handle_task_output(b"too late", 0));
+    assert_eq!(work(&mut state), "nothing");
+    assert_eq!(action(&mut state), Some(Action::Send));
+    send_some(&mut state, 2, 0);
+    assert!(state.handle_task_finished(0));
+    assert_eq!(action(&mut state), None, "output is pending");
+    state.handle_writable();
+    assert_eq!(action(&mut state), Some(Action::Send));
+    assert_eq!(send_all(&mut state, 0), b"e");
+    assert_eq!(action(&mut state), Some(Action::Close(CloseReason::Finished)));
+}
+
+#[test]
+fn a_drain_answers_what_was_read_and_drops_what_is_unfinished() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"1\n2\n3\nunfin");
+    state.drain();
+    assert!(!state.wants_input(&limits()));
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work_off(&mut state, 0), ["request 1", "request 2", "request 3"]);
+    assert_eq!(state.error(), None, "the server stopped, the peer did nothing wrong");
+    assert_eq!(action(&mut state), Some(Action::Close(CloseReason::EndOfInput)));
+}
+
+#[test]
+fn a_drain_closes_an_idle_connection() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"unfin");
+    state.drain();
+    assert_eq!(action(&mut state), Some(Action::Close(CloseReason::EndOfInput)));
+}
+
+#[test]
+fn an_abort_drops_output_and_requests_and_waits_for_the_sender() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"1\n");
+    assert!(state.handle_task_output(b"answer", 0));
+    let outgoing = state.begin_send().unwrap();
+    state.abort(CloseReason::ConnectionLost);
+    state.abort(CloseReason::Aborted);
+    assert!(state.is_closed());
+    assert_eq!(action(&mut state), None, "somebody is sending");
+    state.handle_sent(outgoing, 3, true, 0);
+    assert!(state.needs_owner(&limits()));
+    assert_eq!(action(&mut state), Some(Action::Close(CloseReason::ConnectionLost)));
+    assert_eq!(action(&mut state), None);
+    assert_eq!(work(&mut state), "nothing");
+}
+
+#[test]
+fn queued_tasks_get_their_turn_even_if_the_connection_closes() {
+    let mut state = new_state(PARSED);
+    assert!(state.handle_tasks_queued());
+    state.abort(CloseReason::ConnectionLost);
+    assert!(state.handle_tasks_queued(), "they share the turn of those before them");
+    assert_eq!(action(&mut state), Some(Action::Close(CloseReason::ConnectionLost)));
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work_off(&mut state, 0), ["Tasks"]);
+    assert!(!state.handle_tasks_queued());
+    assert_eq!(action(&mut state), None);
+}
+
+#[test]
+fn a_channel_that_could_not_be_queued_closes_and_asks_for_nothing_more() {
+    let mut state = new_state(ChannelMode { raw: false, report_open: false, report_close: true });
+    feed(&mut state, b"1\n");
+    assert!(state.handle_tasks_queued());
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    state.cancel_task();
+    assert!(!state.is_running());
+    assert_eq!(action(&mut state), Some(Action::Close(CloseReason::Aborted)));
+    assert_eq!(action(&mut state), None);
+}
+
+#[test]
+fn held_input_is_left_in_the_socket_and_read_again_afterwards() {
+    let mut state = new_state(PARSED);
+    state.hold_input(true, 0);
+    assert!(state.is_input_held() && !state.wants_input(&limits()));
+    assert_eq!(action(&mut state), None);
+    state.hold_input(false, 0);
+    assert_eq!(action(&mut state), Some(Action::ResumeReading));
+    state.hold_input(false, 0);
+    assert_eq!(action(&mut state), None, "it was not held");
+}
+
+#[test]
+fn a_request_has_no_time_limit_while_its_input_is_held_and_its_full_time_afterwards() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"beg");
+    state.hold_input(true, 0);
+    assert_eq!(state.poll_timeout(&limits(), 400), Timeout::At(1000));
+    state.hold_input(false, 400);
+    assert_eq!(state.poll_timeout(&limits(), 400), Timeout::At(700));
+}
+
+#[test]
+fn an_idle_connection_expires() {
+    let state = new_state(PARSED);
+    assert_eq!(state.poll_timeout(&limits(), 999), Timeout::At(1000));
+    assert_eq!(state.poll_timeout(&limits(), 1000), Timeout::Expired(CloseReason::IdleTimeout));
+    let never = ChannelLimits { idle_timeout_ms: None, ..limits() };
+    assert_eq!(state.poll_timeout(&never, u64::MAX), Timeout::None);
+}
+
+#[test]
+fn a_request_that_has_begun_has_its_time_from_its_first_byte() {
+    let mut state = new_state(PARSED);
+    state.handle_bytes(b"b", make, &limits(), 100);
+    state.handle_bytes(b"e", make, &limits(), 300);
+    assert_eq!(state.poll_timeout(&limits(), 399), Timeout::At(400));
+    assert_eq!(state.poll_timeout(&limits(), 400), Timeout::Expired(CloseReason::RequestTimeout));
+}
+
+#[test]
+fn a_request_a_raw_parser_has_begun_has_its_time() {
+    let mut state = new_state(RAW);
+    state.set_request_begun(true, 100);
+    state.set_request_begun(true, 200);
+    assert_eq!(state.poll_timeout(&limits(), 200), Timeout::At(400));
+    state.set_request_begun(false, 300);
+    assert_eq!(state.poll_timeout(&limits(), 300), Timeout::At(1000));
+}
+
+#[test]
+fn a_worker_has_all_the_time_it_takes() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"one\ntw");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(state.poll_timeout(&limits(), 9999), Timeout::None);
+    assert_eq!(work_off(&mut state, 5000), ["request one"]);
+    assert_eq!(state.poll_timeout(&limits(), 5000), Timeout::At(5300));
+}
+
+#[test]
+fn the_write_limit_begins_when_the_socket_first_refuses() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"one\n");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work(&mut state), "request one");
+    assert!(state.handle_task_output(b"answer", 0));
+    // The worker took its time; the socket is full of earlier answers.
+    send_some(&mut state, 0, 9000);
+    assert_eq!(state.poll_timeout(&limits(), 9000), Timeout::At(9500));
+    // To be writable and to refuse again is no progress.
+    state.handle_writable();
+    send_some(&mut state, 0, 9400);
+    assert_eq!(state.poll_timeout(&limits(), 9400), Timeout::At(9500));
+    state.handle_writable();
+    send_some(&mut state, 1, 9450);
+    assert_eq!(state.poll_timeout(&limits(), 9450), Timeout::At(9950));
+    assert_eq!(state.poll_timeout(&limits(), 9950), Timeout::Expired(CloseReason::WriteTimeout));
+}
+
+#[test]
+fn a_closed_channel_has_no_time_limit() {
+    let mut state = new_state(PARSED);
+    state.abort(CloseReason::Aborted);
+    assert_eq!(state.poll_timeout(&limits(), u64::MAX), Timeout::None);
+}
