@@ -103,9 +103,30 @@ pub struct Connection<H: Host> {
     inner: Mutex<Inner<H>>,
 }
 
+/// What a thread runs, by addresses that are compared and never followed; 0: none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Running {
+    connection: usize,
+    server: usize,
+}
+
+impl Running {
+    const NOTHING: Self = Self { connection: 0, server: 0 };
+}
+
 thread_local! {
-    /// The address of the connection whose channel this thread runs; 0: none.
-    static RUNNING: Cell<usize> = const { Cell::new(0) };
+    /// The connection whose channel this thread runs, and its server.
+    static RUNNING: Cell<Running> = const { Cell::new(Running::NOTHING) };
+}
+
+/// Whether the calling thread runs a channel of the server.
+pub fn is_server_run_by_caller<H: Host>(core: &Arc<ServerCore<H>>) -> bool {
+    RUNNING.get().server == Arc::as_ptr(core).addr()
+}
+
+/// Forgets what the calling thread runs: in the child of a fork it runs nothing of the parent's.
+pub fn forget_running() {
+    RUNNING.set(Running::NOTHING);
 }
 
 impl<H: Host> Connection<H> {
@@ -253,7 +274,7 @@ impl<H: Host> Connection<H> {
     ) -> Work<NativeConsumer> {
         let waits_behind = inner.state.watch_answers_of_next_work();
         drop(inner);
-        RUNNING.set(self.address());
+        self.note_run_by_caller();
         if waits_behind {
             self.home.post(Message::FlushSoon(Token(self.token.load(Ordering::Acquire))));
         }
@@ -276,7 +297,7 @@ impl<H: Host> Connection<H> {
             if inner.state.handle_task_finished(core.now_ms()) {
                 let needs_owner = inner.state.needs_owner(&core.config.limits);
                 drop(inner);
-                RUNNING.set(0);
+                RUNNING.set(Running::NOTHING);
                 if needs_owner {
                     self.attend();
                 }
@@ -287,6 +308,9 @@ impl<H: Host> Connection<H> {
 
     /// No worker will run the channel after all: the connection closes and the channel is let go.
     pub fn cancel_work(&self) {
+        if self.is_run_by_caller() {
+            RUNNING.set(Running::NOTHING);
+        }
         let mut inner = self.lock();
         inner.state.cancel_task();
         let channel = inner.channel.take();
@@ -331,7 +355,11 @@ impl<H: Host> Connection<H> {
     /// Whether the calling thread runs this connection's channel.
     #[must_use]
     pub fn is_run_by_caller(&self) -> bool {
-        RUNNING.get() == self.address()
+        RUNNING.get().connection == self.address()
+    }
+
+    fn note_run_by_caller(&self) {
+        RUNNING.set(Running { connection: self.address(), server: Arc::as_ptr(&self.core).addr() });
     }
 
     // ---- output ---------------------------------------------------------------------------------
