@@ -226,24 +226,6 @@ def test_received_may_change_the_bytes_and_call_its_base(serving, connect):
     assert connect(serving(Upper)).ask(b"abc") == b"ABC"
 
 
-def test_received_can_feed_a_native_parser_of_its_own(serving, connect):
-    class Own(wiretask.ServerChannel):
-        def __init__(self, *arguments):
-            super().__init__(*arguments)
-            self.line = Line()
-
-        def received(self, data):
-            while data:
-                data = data[self.line.received(data) :]
-                if self.line.completed:
-                    self.write(self.line.value + b"!\n")
-                    self.line = Line()
-
-    peer = connect(serving(Own))
-    peer.send(b"a\nb\nc")
-    assert peer.read(6) == b"a!\nb!\n"
-
-
 # ---- handle_request, queue_task, tasks ------------------------------------------------------------------
 
 
