@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -285,10 +286,8 @@ def test_start_and_stop_at_the_same_moment_leave_nothing_behind() -> None:
         server = EchoServer("127.0.0.1", 0)
 
         def start(server: wiretask.Server = server) -> None:
-            try:
+            with contextlib.suppress(ServerClosedError):
                 server.start()
-            except ServerClosedError:
-                pass
 
         thread = in_thread(start)
         server.stop()
