@@ -6,6 +6,7 @@
 //! used up; then the descriptor is queued for the next turn, so no peer starves the others. It must
 //! not know what a worker or a task is.
 
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::AsFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -17,6 +18,7 @@ use mio::Interest;
 use wiretask_protocol::channel::{Action, CloseReason, Timeout};
 
 use crate::connection::{Connection, Newcomer, fd_of};
+use crate::linger::{LINGER_MS, Lingering, MAX_LINGERING};
 use crate::log_event::Level;
 use crate::poll_loop::{LoopHandle, PollLoop, Readiness};
 use crate::server_core::{Host, Message, ServerCore};
@@ -38,11 +40,12 @@ const ACCEPT_LOG_PAUSE_MS: u64 = 10_000;
 /// Messages in one turn before the descriptors get theirs.
 const MESSAGE_BUDGET: usize = 1024;
 /// How long a loop that stops waits for workers that are inside a (non-blocking) send.
-const LAST_SENDERS_MS: u64 = 1000;
+const LAST_CLOSES_MS: u64 = 1000;
 
 enum Entry<H: Host> {
     Listener(usize),
     Connection(Arc<Connection<H>>),
+    Lingering(Lingering),
 }
 
 struct Listening {
@@ -65,6 +68,9 @@ pub(crate) struct ChannelDriver<H: Host> {
     again: Vec<(Token, Readiness)>,
     flush_soon: Vec<Token>,
     flush_at_ms: u64,
+    /// Lingering sockets by the time at which they are closed: all linger equally long.
+    farewells: VecDeque<(u64, Token)>,
+    lingering_count: usize,
     accept_at_ms: Option<u64>,
     accept_log_at_ms: u64,
     is_draining: bool,
@@ -88,6 +94,8 @@ impl<H: Host> ChannelDriver<H> {
             again: Vec::new(),
             flush_soon: Vec::new(),
             flush_at_ms: 0,
+            farewells: VecDeque::new(),
+            lingering_count: 0,
             accept_at_ms: None,
             accept_log_at_ms: 0,
             is_draining: false,
@@ -133,13 +141,17 @@ impl<H: Host> ChannelDriver<H> {
         self.core.wake_workers();
     }
 
-    /// Closes what a worker was sending on when the loop stopped: its `Attend` comes in a moment.
+    /// Closes what a worker was sending on when the loop stopped (its `Attend` comes in a moment), and
+    /// what lingers.
     fn close_the_last(&mut self, ready: &mut Vec<(Token, Readiness)>) {
-        let deadline_ms = self.core.now_ms() + LAST_SENDERS_MS;
+        let deadline_ms = self.core.now_ms() + LAST_CLOSES_MS;
         self.handle_messages();
         while !self.entries.is_empty() && self.core.now_ms() < deadline_ms {
             if self.poll.wait(Some(Duration::from_millis(10)), ready).is_err() {
                 break;
+            }
+            for &(token, readiness) in ready.iter() {
+                self.guarded(Some(token), |driver| driver.handle_ready(token, readiness));
             }
             self.handle_messages();
         }
@@ -207,7 +219,8 @@ impl<H: Host> ChannelDriver<H> {
             return Some(Duration::ZERO);
         }
         let flush = (!self.flush_soon.is_empty()).then_some(self.flush_at_ms);
-        let next = [flush, self.accept_at_ms, self.timers.next_ms()].into_iter().flatten().min()?;
+        let farewell = self.farewells.front().map(|(at, _)| *at);
+        let next = [flush, farewell, self.accept_at_ms, self.timers.next_ms()].into_iter().flatten().min()?;
         Some(Duration::from_millis(next.saturating_sub(self.core.now_ms())))
     }
 
@@ -226,7 +239,7 @@ impl<H: Host> ChannelDriver<H> {
     fn connection(&self, token: Token) -> Option<Arc<Connection<H>>> {
         match self.entries.get(token)? {
             Entry::Connection(connection) => Some(Arc::clone(connection)),
-            Entry::Listener(_) => None,
+            Entry::Listener(_) | Entry::Lingering(_) => None,
         }
     }
 
@@ -234,6 +247,7 @@ impl<H: Host> ChannelDriver<H> {
         let connection = match self.entries.get(token) {
             None => return,
             Some(&Entry::Listener(index)) => return self.accept(index),
+            Some(Entry::Lingering(_)) => return self.discard(token),
             Some(Entry::Connection(connection)) => Arc::clone(connection),
         };
         if readiness.is_writable {
@@ -492,11 +506,14 @@ impl<H: Host> ChannelDriver<H> {
         socket: Option<Arc<PeerSocket>>,
         reason: CloseReason,
     ) {
+        drop(self.entries.remove(token));
         if let Some(socket) = socket {
             // Closing takes the descriptor out of the poll; a last sender may still hold it.
             drop(self.poll.deregister(fd_of(&socket)));
+            if !connection.is_peer_gone() && self.lingers(&socket, reason) {
+                self.linger(socket);
+            }
         }
-        drop(self.entries.remove(token));
         connection.release_writers_now();
         let keeps_channel = self.core.config.mode.report_close && connection.lock().has_channel();
         if !keeps_channel && let Some(channel) = connection.detach_channel() {
@@ -504,6 +521,48 @@ impl<H: Host> ChannelDriver<H> {
         }
         self.count_reason(connection, reason);
         self.core.count_closed();
+    }
+
+    /// Whether a plain close might take from the peer what it has not read yet.
+    fn lingers(&self, socket: &PeerSocket, reason: CloseReason) -> bool {
+        match reason {
+            CloseReason::Finished | CloseReason::ProtocolError => !self.is_draining || socket.has_input(),
+            CloseReason::EndOfInput => socket.has_input(),
+            _ => false,
+        }
+    }
+
+    fn linger(&mut self, socket: Arc<PeerSocket>) {
+        if self.is_stopped || self.lingering_count >= MAX_LINGERING {
+            return;
+        }
+        let Some(mut lingering) = Lingering::begin(socket) else { return };
+        if !lingering.goes_on(&mut self.read_buffer) {
+            return;
+        }
+        let Some(token) = self.entries.insert(Entry::Lingering(lingering)) else { return };
+        let Some(Entry::Lingering(lingering)) = self.entries.get(token) else { return };
+        if self.poll.register(lingering.as_fd(), token, Interest::READABLE).is_err() {
+            drop(self.entries.remove(token));
+            return;
+        }
+        self.lingering_count += 1;
+        self.farewells.push_back((self.core.now_ms() + LINGER_MS, token));
+    }
+
+    fn discard(&mut self, token: Token) {
+        if let Some(Entry::Lingering(lingering)) = self.entries.get_mut(token)
+            && !lingering.goes_on(&mut self.read_buffer)
+        {
+            self.end_lingering(token);
+        }
+    }
+
+    fn end_lingering(&mut self, token: Token) {
+        if let Some(Entry::Lingering(lingering)) = self.entries.remove(token) {
+            self.lingering_count -= 1;
+            drop(self.poll.deregister(lingering.as_fd()));
+        }
     }
 
     fn count_reason(&self, connection: &Connection<H>, reason: CloseReason) {
@@ -548,6 +607,12 @@ impl<H: Host> ChannelDriver<H> {
         if self.accept_at_ms.is_some_and(|at| at <= now_ms) {
             self.accept_at_ms = None;
             self.listen_again(None);
+        }
+        while let Some(&(at, token)) = self.farewells.front()
+            && at <= now_ms
+        {
+            self.farewells.pop_front();
+            self.end_lingering(token);
         }
         while let Some(index) = self.timers.pop_expired(now_ms) {
             if let Some(token) = self.entries.handle_timer(index) {

@@ -5,6 +5,7 @@
 mod channel_driver;
 mod clock;
 pub mod connection;
+mod linger;
 pub mod log_event;
 pub mod open_descriptors;
 pub mod overload;

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -42,6 +43,12 @@ impl PeerSocket {
     fn new(socket: Socket) -> Self {
         note_open(&socket);
         Self(socket)
+    }
+
+    /// Whether input waits that nobody has read.
+    pub(crate) fn has_input(&self) -> bool {
+        let mut byte = [MaybeUninit::uninit()];
+        self.0.peek(&mut byte).is_ok_and(|n| n > 0)
     }
 
     /// Reads into `buffer`. Never blocks.

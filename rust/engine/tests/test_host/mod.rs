@@ -281,6 +281,10 @@ impl Client<TcpStream> {
         Self(stream)
     }
 
+    pub fn into_stream(self) -> TcpStream {
+        self.0
+    }
+
     /// Closes with a reset instead of an end of input.
     pub fn reset(self) {
         let socket = socket2::Socket::from(self.0);
