@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zope.interface import implementer
@@ -71,7 +72,7 @@ class ServerChannel(_native.Channel):
     def __init__(self, server: Server, conn: Connection, addr: Any, adj: Adjustments | None = None) -> None:
         if not isinstance(conn, Connection):
             raise TypeError(f"conn is a wiretask.Connection, not {conn!r}")
-        self._tasks: list[Any] = []
+        self._tasks: deque[Any] = deque()
         self._parser: Any = None
         self._bind(conn._native, self)
 
@@ -119,11 +120,15 @@ class ServerChannel(_native.Channel):
             raise
 
     def cancel(self) -> None:
-        """Cancel the tasks that wait, and close. Called instead of `service` when there will be none."""
-        try:
-            self._cancel_tasks()
-        finally:
-            self._cancel_queued()
+        """Cancel the tasks that wait, and close. Called instead of `service` when there will be none.
+
+        An overridden `handle_close` is then called here.
+        """
+        # In this order: a task that another thread queues after the first step is told that it is too late.
+        is_close_due = self._cancel_queued()
+        self._cancel_tasks()
+        if is_close_due:
+            self._handle_event(_native.WORK_CLOSED)
 
     def defer(self) -> None:
         """Nothing: the channel is queued by its server."""
@@ -149,8 +154,9 @@ class ServerChannel(_native.Channel):
             cancel_task(task)
             raise
         self._tasks.append(task)
-        if not self._tasks_queued() and self._take_back(task):
-            cancel_task(task)
+        if not self._tasks_queued():
+            # Whatever still waits then, this task or others, will not be run.
+            self._cancel_tasks()
             raise ClientDisconnectedError(f"the connection from {self.addr!r} is closed")
 
     # ---- for subclasses to override -------------------------------------------------------------
@@ -188,9 +194,14 @@ class ServerChannel(_native.Channel):
     def handle_error(self) -> None:
         """An exception came out of a task or an overridden method: log it, and close.
 
-        `sys.exc_info()` has the exception. What was written before is still sent.
+        `sys.exception()` is the exception. What was written before is still sent. That the peer is gone
+        (ClientDisconnectedError) is nobody's fault, and logged as DEBUG.
         """
-        report(_TASK_LOG, "exception while serving %s", safe_repr(self), error=_current())
+        error = _current()
+        if isinstance(error, ClientDisconnectedError) and (self.closed or self.client_disconnected):
+            _LOG.debug("%s was closed while it was served", safe_repr(self), exc_info=error)
+        else:
+            report(_TASK_LOG, "exception while serving %s", safe_repr(self), error=error)
         self.close_when_done()
 
     def log(self, message: str) -> None:
@@ -228,15 +239,19 @@ class ServerChannel(_native.Channel):
         self._run_tasks()
 
     def _handle_bytes(self, data: bytes) -> None:
-        was_begun = self._parser is not None
+        begun_before = self._parser
         try:
             self.received(data)
         except BaseException:
             self._handle_exception()
         self._run_tasks()
-        is_begun = self._parser is not None
-        if was_begun or is_begun:
-            self._set_request_begun(is_begun)
+        begun = self._parser
+        if begun is not begun_before:
+            # The time limit is one request's: the next one begins anew.
+            if begun_before is not None:
+                self._set_request_begun(False)
+            if begun is not None:
+                self._set_request_begun(True)
 
     def _handle_event(self, event: int) -> None:
         try:
@@ -269,14 +284,15 @@ class ServerChannel(_native.Channel):
         return True
 
     def _run_tasks(self) -> None:
-        tasks = self._tasks
-        while tasks:
-            task = tasks.pop(0)
+        is_first = True
+        while (task := self._next_task()) is not None:
             if self._is_closing:
                 cancel_task(task)
                 continue
-            if tasks:
+            if not is_first:
+                # The answers before this one must not wait for it if it takes long.
                 self._flush_soon()
+            is_first = False
             try:
                 task.service()
             except BaseException:
@@ -290,16 +306,15 @@ class ServerChannel(_native.Channel):
             self._abort()
 
     def _cancel_tasks(self) -> None:
-        while self._tasks:
-            cancel_task(self._tasks.pop(0))
+        while (task := self._next_task()) is not None:
+            cancel_task(task)
 
-    def _take_back(self, task: Any) -> bool:
-        """Remove a task that was just queued; false: somebody has given it its outcome already."""
-        for index, queued in enumerate(self._tasks):
-            if queued is task:
-                del self._tasks[index]
-                return True
-        return False
+    def _next_task(self) -> Any:
+        """Take the next task out, which is then the caller's alone; None: there is none."""
+        try:
+            return self._tasks.popleft()
+        except IndexError:
+            return None
 
 
 def _current() -> BaseException:
@@ -327,11 +342,17 @@ class ChannelOpening(_native.ChannelOpening):
     def service(self) -> None:
         """Make the channel and run it."""
         conn = Connection(self.connection)
+        if conn.closed:
+            self.cancel()
+            return
         try:
             server: Server = self.server
             channel = server.channel_class(server, conn, conn.getpeername(), server.adj)
+            channel._check_bound()
         except BaseException as error:
-            report(_LOG, "cannot make a channel for %s", safe_repr(conn), error=error)
+            # A connection that is lost meanwhile is nobody's fault.
+            if not (isinstance(error, ClientDisconnectedError) and conn.closed):
+                report(_LOG, "cannot make a channel for %s", safe_repr(conn), error=error)
             self.cancel()
             return
         channel.service()

@@ -77,6 +77,7 @@ class Connection:
         if not self._native.is_reading_paused:
             raise RuntimeError("recv() would compete with the server's loop; call pause_reading() first")
         with self._duplicate() as own:
+            own.setblocking(False)
             return own.recv(buffer_size)
 
     def send(self, data: bytes | bytearray | memoryview) -> int:

@@ -31,7 +31,7 @@ class ServerHooks:
         reports_open: a channel object is made when a connection opens, before any input is handled.
         reports_close: a worker is told when a connection is gone.
         accepts: the server accepts connections itself.
-        queues: the server queues channels itself.
+        queues: the server queues channels itself, or a channel wants to be told by `defer`.
     """
 
     parser: Any
@@ -71,7 +71,7 @@ def hooks_of(server: type[Server], base: type[Server]) -> ServerHooks:
         reports_open=_overrides(channel, "__init__") or _overrides(channel, "handle_connect"),
         reports_close=_overrides(channel, "handle_close"),
         accepts=server.handle_accept is not base.handle_accept,
-        queues=server.addTask is not base.addTask,
+        queues=server.addTask is not base.addTask or _overrides(channel, "defer"),
     )
 
 

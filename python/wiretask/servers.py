@@ -304,7 +304,9 @@ class Server(Dispatcher):
             self.addTask(task)
         except BaseException as error:
             report(_LOG, "cannot queue %s", safe_repr(task), error=error)
-            housekeeper.cancel_task(task)
+            # Unless the dispatcher has cancelled it, as it should.
+            if task._is_queued:
+                housekeeper.cancel_task(task)
 
     def _accept_ready(self, index: int) -> None:
         """Connections wait at a listener, and `handle_accept` is overridden."""
@@ -313,14 +315,13 @@ class Server(Dispatcher):
             return  # `start` is about to ask for it again.
         native = running.native
         self._accepting_index = index
-        before = native.accept_calls
+        before = native.accepts
         try:
             self.handle_accept()
         except BaseException as error:
             report(_LOG, "exception in handle_accept of %s", safe_repr(self), error=error)
-            before = native.accept_calls
         # A handler that accepted nothing is asked again later, not in a busy loop.
-        native.listen_again(index, native.accept_calls != before)
+        native.listen_again(index, native.accepts != before)
 
     # ---- the parts of starting and stopping -----------------------------------------------------
     # The lock is re-entrant because a signal handler may call `stop` in the thread that holds it. What it

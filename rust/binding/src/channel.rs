@@ -114,6 +114,7 @@ impl Connection {
     fn close_when_done(&self, py: Python<'_>) {
         if let Some(connection) = self.own() {
             gil::detached(py, Section::Send, || connection.close_when_done());
+            EngineServer::adopt_closing(connection);
         }
     }
 
@@ -121,14 +122,13 @@ impl Connection {
     fn abort(&self) {
         if let Some(connection) = self.own() {
             connection.abort(CloseReason::Aborted);
+            EngineServer::adopt_closing(connection);
         }
     }
 
-    /// Close, because the worker that was to run the channel never will.
-    fn cancel_queued(&self) {
-        if let Some(connection) = self.own() {
-            connection.cancel_work();
-        }
+    /// Close, because the worker that was to run the channel never will; whether `handle_close` is due.
+    fn cancel_queued(&self) -> bool {
+        self.own().is_some_and(|connection| connection.cancel_work())
     }
 
     /// The descriptor, -1 once closed.
@@ -164,6 +164,12 @@ impl ChannelOpening {
     #[getter]
     fn connection(&self) -> Connection {
         Connection { connection: Arc::clone(&self.connection) }
+    }
+
+    /// Whether a worker has the connection, or is to get it.
+    #[getter]
+    fn _is_queued(&self) -> bool {
+        self.connection.current_run().is_some()
     }
 
     /// The Python server.
@@ -203,18 +209,26 @@ impl Channel {
     /// Ties channel and connection together; a connection that the server's own `accept` gave begins
     /// to be served.
     #[pyo3(signature = (connection, channel, /))]
-    fn _bind(&self, connection: &Connection, channel: Py<PyAny>) -> PyResult<()> {
+    fn _bind(&self, py: Python<'_>, connection: &Connection, channel: Py<PyAny>) -> PyResult<()> {
         let connection = &connection.connection;
         if self.connection.set(Arc::clone(connection)).is_err() {
             return Err(PyRuntimeError::new_err("the channel has a connection already"));
         }
-        if connection.attach_channel(channel).is_err() && !connection.is_closed() {
+        if connection.attach_channel(channel).is_err() {
+            if connection.is_closed() {
+                return Err(disconnected(py));
+            }
             return Err(PyRuntimeError::new_err("the connection has a channel already"));
         }
         if !connection.is_adopted() {
             EngineServer::adopt(connection);
         }
         Ok(())
+    }
+
+    /// Raises RuntimeError if `_bind` was not called.
+    fn _check_bound(&self) -> PyResult<()> {
+        self.bound().map(|_| ())
     }
 
     /// The connection.
@@ -322,20 +336,22 @@ impl Channel {
     /// The worker that runs the channel cannot go on: the connection closes.
     fn _give_up(&self) -> PyResult<()> {
         let Some(connection) = self.own()? else { return Ok(()) };
-        if connection.is_run_by_caller() {
-            connection.cancel_work();
-        } else {
-            connection.abort(CloseReason::Aborted);
+        match connection.current_run() {
+            Some(run) if connection.is_run_by_caller() => connection.give_up_run(run),
+            _ => connection.abort(CloseReason::Aborted),
         }
         Ok(())
     }
 
-    /// The channel was queued and will not be run: the connection closes.
-    fn _cancel_queued(&self) -> PyResult<()> {
-        if let Some(connection) = self.own()? {
-            connection.cancel_work();
-        }
-        Ok(())
+    /// The channel was queued and will not be run: the connection closes. Whether `handle_close` is due.
+    fn _cancel_queued(&self) -> PyResult<bool> {
+        Ok(self.own()?.is_some_and(|connection| connection.cancel_work()))
+    }
+
+    /// Whether a worker has the channel, or is to get it.
+    #[getter]
+    fn _is_queued(&self) -> PyResult<bool> {
+        Ok(self.own()?.is_some_and(|connection| connection.current_run().is_some()))
     }
 }
 

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
-use pyo3::types::{PyTuple, PyType, PyWeakrefReference};
+use pyo3::types::{PyList, PyTuple, PyType, PyWeakrefReference};
 use wiretask_engine::connection::Connection;
 use wiretask_engine::log_event::{Level, LogEvent};
 use wiretask_engine::server_core::{Host, ServerCore};
@@ -52,30 +52,23 @@ impl Host for PythonHost {
 
     fn submit(&self, connection: Arc<PythonConnection>) -> Result<(), Arc<PythonConnection>> {
         let Some(pool) = &self.pool else {
-            housekeeper::post(call_server(Arc::clone(connection.core()), "_queue_channel", move |py| {
-                channel::task_of(py, &connection)
-            }));
+            housekeeper::post(Chore::Made(Box::new(move |py| queue_by_server(py, &connection))));
             return Ok(());
         };
-        match pool.push_quietly(QueuedTask::Connection(connection)) {
-            Ok(_) => Ok(()),
-            Err(refused) => match refused.item {
-                QueuedTask::Connection(connection)
-                    if connection.with_channel(|channel| channel.is_some()) =>
-                {
-                    // Tasks may wait in the channel: they are owed a `cancel`, which is Python's.
-                    housekeeper::post(Chore::Made(Box::new(move |py| {
-                        let task = channel::task_of(py, &connection)?;
-                        Ok(("cancel", task).into_pyobject(py)?.unbind())
-                    })));
-                    Ok(())
-                }
-                QueuedTask::Connection(connection) => Err(connection),
-                QueuedTask::Object(object) => {
-                    self.release(object);
-                    Ok(())
-                }
-            },
+        let Err(refused) = pool.push_quietly(QueuedTask::Connection(connection)) else { return Ok(()) };
+        match refused.item {
+            // A channel has tasks to cancel, and may want to be told of the close.
+            QueuedTask::Connection(connection) if connection.with_channel(|channel| channel.is_some()) => {
+                housekeeper::post(Chore::Made(Box::new(move |py| {
+                    Ok(("cancel", channel::task_of(py, &connection)?).into_pyobject(py)?.unbind())
+                })));
+                Ok(())
+            }
+            QueuedTask::Connection(connection) => Err(connection),
+            QueuedTask::Object(object) => {
+                self.release(object);
+                Ok(())
+            }
         }
     }
 
@@ -90,9 +83,15 @@ impl Host for PythonHost {
     }
 
     fn accept_ready(core: &Arc<ServerCore<Self>>, listener_index: usize) {
-        housekeeper::post(call_server(Arc::clone(core), "_accept_ready", move |py| {
-            Ok(listener_index.into_pyobject(py)?.into_any().unbind())
-        }));
+        let core = Arc::clone(core);
+        housekeeper::post(Chore::Made(Box::new(move |py| {
+            Ok(match core.host.server(py) {
+                Some(server) => {
+                    ("call", server.getattr("_accept_ready")?, (listener_index,)).into_pyobject(py)?.unbind()
+                }
+                None => ("drop", PyList::empty(py)).into_pyobject(py)?.unbind(),
+            })
+        })));
     }
 
     fn log(&self, level: Level, message: String) {
@@ -100,23 +99,11 @@ impl Host for PythonHost {
     }
 }
 
-/// The chore of calling a method of the Python server with one argument; nothing if the server is gone.
-fn call_server(
-    core: Arc<ServerCore<PythonHost>>,
-    method: &'static str,
-    argument: impl FnOnce(Python<'_>) -> PyResult<Py<PyAny>> + Send + 'static,
-) -> Chore {
-    Chore::Made(Box::new(move |py| {
-        let argument = argument(py)?;
-        let callable = match core.host.server(py) {
-            Some(server) => server.getattr(method)?,
-            None => py.get_type::<PyTuple>().into_any(),
-        };
-        let arguments = if callable.is(py.get_type::<PyTuple>()) {
-            PyTuple::empty(py)
-        } else {
-            PyTuple::new(py, [argument])?
-        };
-        Ok(("call", callable, arguments).into_pyobject(py)?.unbind())
-    }))
+/// The chore of having the Python server queue a connection; of cancelling it if the server is gone.
+fn queue_by_server(py: Python<'_>, connection: &Arc<PythonConnection>) -> PyResult<Py<PyTuple>> {
+    let task = channel::task_of(py, connection)?;
+    Ok(match connection.core().host.server(py) {
+        Some(server) => ("call", server.getattr("_queue_channel")?, (task,)).into_pyobject(py)?.unbind(),
+        None => ("cancel", task).into_pyobject(py)?.unbind(),
+    })
 }

@@ -32,7 +32,7 @@ const MAX_WAITING_BYTES: usize = 64 * 1024;
 #[pyclass(frozen, immutable_type, module = "wiretask._native")]
 pub struct Server {
     server: Arc<EngineServer<PythonHost>>,
-    accept_calls: AtomicU64,
+    accepts: AtomicU64,
     is_abandoned: AtomicBool,
 }
 
@@ -63,7 +63,7 @@ impl Server {
         let server = started.map_err(|error| to_exception(py, Fault::Io(&error)))?;
         Ok(Self {
             server: Arc::new(server),
-            accept_calls: AtomicU64::new(0),
+            accepts: AtomicU64::new(0),
             is_abandoned: AtomicBool::new(false),
         })
     }
@@ -107,16 +107,16 @@ impl Server {
     /// A new connection of a listener, or None if none waits.
     #[pyo3(signature = (listener_index, /))]
     fn accept(&self, py: Python<'_>, listener_index: usize) -> PyResult<Option<Connection>> {
-        self.accept_calls.fetch_add(1, Ordering::Relaxed);
         let accepted = self.server.accept(listener_index);
         let connection = accepted.map_err(|error| to_exception(py, Fault::Io(&error)))?;
+        self.accepts.fetch_add(1, Ordering::Relaxed);
         Ok(connection.map(|connection| Connection { connection }))
     }
 
-    /// How often `accept` was called.
+    /// How often `accept` succeeded, or found that nothing waits.
     #[getter]
-    fn accept_calls(&self) -> u64 {
-        self.accept_calls.load(Ordering::Relaxed)
+    fn accepts(&self) -> u64 {
+        self.accepts.load(Ordering::Relaxed)
     }
 
     /// Report a listener again if connections wait: at once, or a little later.

@@ -13,6 +13,7 @@ use pyo3::types::PyList;
 use wiretask_engine::worker_pool::{Next, Seat, WorkerPool};
 
 use crate::gil::{self, Section};
+use crate::host::PythonConnection;
 use crate::tasks::{Core, QueuedTask};
 
 thread_local! {
@@ -29,6 +30,8 @@ pub(crate) fn works_for(pool: &Arc<WorkerPool<QueuedTask>>) -> bool {
 #[pyclass(frozen, module = "wiretask._native")]
 pub struct Worker {
     seat: Mutex<Option<Seat<QueuedTask>>>,
+    /// The connection given out last, with the number of that run.
+    run: Mutex<Option<(Arc<PythonConnection>, u64)>>,
     /// The task at hand, until Python has started it.
     #[pyo3(get)]
     cell: Py<PyList>,
@@ -43,7 +46,20 @@ impl Worker {
     pub(crate) fn claim(py: Python<'_>, core: &Arc<Core>) -> PyResult<Option<Self>> {
         let cell = PyList::new(py, [py.None()])?.unbind();
         let Some(seat) = core.pool.claim_seat() else { return Ok(None) };
-        Ok(Some(Self { index: seat.index(), seat: Mutex::new(Some(seat)), cell, core: Arc::clone(core) }))
+        let (index, core) = (seat.index(), Arc::clone(core));
+        Ok(Some(Self { seat: Mutex::new(Some(seat)), run: Mutex::new(None), cell, index, core }))
+    }
+
+    fn take_run(&self) -> Option<(Arc<PythonConnection>, u64)> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// Nothing may stay half done when `service` was left in the middle, or never entered: by an
+    /// asynchronous exception, or because a subclass forgot to call its base.
+    fn end_run(&self) {
+        if let Some((connection, run)) = self.take_run() {
+            connection.give_up_run(run);
+        }
     }
 }
 
@@ -63,6 +79,7 @@ impl Worker {
         let Ok(mut seat) = self.seat.try_lock() else {
             return Err(PyRuntimeError::new_err("this worker is another thread's"));
         };
+        self.end_run();
         let Some(seat) = seat.as_mut() else { return Ok(false) };
         WORKS_FOR.set(Arc::as_ptr(&self.core.pool).addr());
         let next = match seat.try_next() {
@@ -70,6 +87,10 @@ impl Worker {
             None => gil::wait(py, Section::WorkerSleep, || seat.next(None)).unwrap_or(Next::Leave),
         };
         let Next::Item(item) = next else { return Ok(false) };
+        if let QueuedTask::Connection(connection) = &item {
+            let run = connection.current_run().map(|run| (Arc::clone(connection), run));
+            *self.run.lock().unwrap_or_else(PoisonError::into_inner) = run;
+        }
         cell.set_item(0, item.into_task(py)?)?;
         Ok(true)
     }
@@ -84,7 +105,9 @@ impl Worker {
         if !task.is_none() {
             cell.set_item(0, py.None())?;
             self.core.pool.put_back(QueuedTask::Object(task.unbind()));
+            drop(self.take_run());
         }
+        self.end_run();
         WORKS_FOR.set(0);
         let seat = self.seat.try_lock().ok().and_then(|mut seat| seat.take());
         drop(seat);
@@ -116,7 +139,7 @@ impl Drop for Worker {
     fn drop(&mut self) {
         if self.core.is_foreign() || gil::exiting() {
             let seat = self.seat.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-            std::mem::forget((seat, Arc::clone(&self.core)));
+            std::mem::forget((seat, self.take_run(), Arc::clone(&self.core)));
             return;
         }
         if let Some(Err(error)) = gil::while_attached(|py| self.leave(py)) {

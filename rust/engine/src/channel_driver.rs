@@ -437,7 +437,13 @@ impl<H: Host> ChannelDriver<H> {
             let action = inner.state.poll_action(&core.config.limits);
             let waits_behind = inner.state.watch_answers();
             // Out of reach before anybody can be told that the connection is gone.
-            let closed = if matches!(action, Some(Action::Close(_))) { inner.take_socket() } else { None };
+            let closed = match action {
+                Some(Action::Close(_)) => {
+                    connection.note_close(&inner);
+                    inner.take_socket()
+                }
+                _ => None,
+            };
             drop(inner);
             if waits_behind {
                 self.flush_later(token);
@@ -469,7 +475,8 @@ impl<H: Host> ChannelDriver<H> {
         self.core.stats.dispatched.fetch_add(1, Ordering::Relaxed);
         if !self.core.submit(connection) {
             self.core.stats.refused.fetch_add(1, Ordering::Relaxed);
-            connection.cancel_work();
+            // Without a channel nobody is to be told.
+            let _is_told_by_nobody = connection.cancel_work();
         }
     }
 

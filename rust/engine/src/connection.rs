@@ -98,6 +98,8 @@ pub struct Connection<H: Host> {
     token: AtomicU64,
     is_peer_gone: AtomicBool,
     is_adopted: AtomicBool,
+    /// Counted in `closes_untold`.
+    is_close_untold: AtomicBool,
     /// Only the loop looks at it.
     pub(crate) is_watched_for_writing: AtomicBool,
     inner: Mutex<Inner<H>>,
@@ -145,6 +147,7 @@ impl<H: Host> Connection<H> {
             token: AtomicU64::new(NO_TOKEN),
             is_peer_gone: AtomicBool::new(false),
             is_adopted: AtomicBool::new(false),
+            is_close_untold: AtomicBool::new(false),
             is_watched_for_writing: AtomicBool::new(false),
             inner: Mutex::new(inner),
         }
@@ -229,6 +232,11 @@ impl<H: Host> Connection<H> {
         }
     }
 
+    /// Reports no opening: the host has refused the connection before it made a channel.
+    pub(crate) fn forget_opening(&self) {
+        self.lock().state.forget_opening();
+    }
+
     // ---- the host's channel ---------------------------------------------------------------------
 
     /// Lets `look` see the host's channel. It is called under the lock and must not call back.
@@ -236,13 +244,15 @@ impl<H: Host> Connection<H> {
         look(self.lock().channel.as_ref())
     }
 
-    /// Puts the host's channel in its place; given back if the connection is gone for good or has one.
+    /// Puts the host's channel in its place; given back if the connection is closed or has one.
+    ///
+    /// From then on the channel is told of the opening and of the close, if the server reports them.
     ///
     /// # Errors
     /// The channel that was not taken.
     pub fn attach_channel(&self, channel: H::Channel) -> Result<(), H::Channel> {
         let mut inner = self.lock();
-        if inner.channel.is_some() || (inner.state.is_closed() && !self.core.config.mode.report_close) {
+        if inner.channel.is_some() || inner.state.is_closed() || !inner.state.note_known() {
             return Err(channel);
         }
         inner.channel = Some(channel);
@@ -296,8 +306,12 @@ impl<H: Host> Connection<H> {
             }
             if inner.state.handle_task_finished(core.now_ms()) {
                 let needs_owner = inner.state.needs_owner(&core.config.limits);
+                let is_told = !inner.state.is_close_due();
                 drop(inner);
                 RUNNING.set(Running::NOTHING);
+                if is_told {
+                    self.note_close_told();
+                }
                 if needs_owner {
                     self.attend();
                 }
@@ -307,25 +321,67 @@ impl<H: Host> Connection<H> {
     }
 
     /// No worker will run the channel after all: the connection closes and the channel is let go.
-    pub fn cancel_work(&self) {
-        if self.is_run_by_caller() {
-            RUNNING.set(Running::NOTHING);
-        }
+    ///
+    /// Returns whether the channel would have been told of the close: that is now for the caller to do.
+    #[must_use]
+    pub fn cancel_work(&self) -> bool {
         let mut inner = self.lock();
-        inner.state.cancel_task();
+        let is_close_due = inner.state.cancel_task();
         let channel = inner.channel.take();
         drop(inner);
+        self.stop_running();
+        self.note_close_told();
         if let Some(channel) = channel {
             self.core.release(channel);
         }
         self.release_writers_now();
         self.attend();
+        is_close_due
+    }
+
+    /// The worker on this run ends it in the middle, if it has not come to its end: the connection closes,
+    /// and another worker is started for what is still to be told.
+    pub fn give_up_run(&self, run: u64) {
+        let mut inner = self.lock();
+        if inner.state.current_run() != Some(run) {
+            return;
+        }
+        inner.state.give_up_task();
+        drop(inner);
+        self.stop_running();
+        self.release_writers_now();
+        self.attend();
+    }
+
+    /// The number of the run that was handed to a worker; `None`: none has the channel.
+    #[must_use]
+    pub fn current_run(&self) -> Option<u64> {
+        self.lock().state.current_run()
+    }
+
+    fn stop_running(&self) {
+        if self.is_run_by_caller() {
+            RUNNING.set(Running::NOTHING);
+        }
+    }
+
+    /// The socket is about to be closed: the server has not ended before the channel was told.
+    pub(crate) fn note_close(&self, inner: &Inner<H>) {
+        if inner.state.is_close_due() && !self.is_close_untold.swap(true, Ordering::SeqCst) {
+            self.core.stats.closes_untold.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn note_close_told(&self) {
+        if self.is_close_untold.swap(false, Ordering::SeqCst) {
+            self.core.count_close_told();
+        }
     }
 
     /// Closes a connection that was counted and never came into a loop.
     pub(crate) fn refuse(&self) {
         drop(self.lock().take_socket());
-        self.cancel_work();
+        let _is_told_by_nobody = self.cancel_work();
         self.core.count_closed();
     }
 

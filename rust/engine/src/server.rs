@@ -76,17 +76,21 @@ impl<H: Host> Server<H> {
         &self.core
     }
 
-    /// A connection from a listener that the host accepts from; `None`: none waits, or the limit is
-    /// reached (the listeners are reported again when a connection has closed).
+    /// A connection from a listener that the host accepts from; `None`: none waits, the server
+    /// drains, or the limit is reached (the listeners are reported again when a connection has closed).
     ///
     /// The loop does not know it until `adopt`; dropped before, it closes.
     ///
     /// # Errors
-    /// What accept(2) says; `NotFound`: there is no such listener any more.
+    /// What accept(2) says; `NotFound`: there never was such a listener.
     pub fn accept(&self, listener_index: usize) -> io::Result<Option<Arc<Connection<H>>>> {
         let listener = {
             let listeners = self.listeners.lock().unwrap_or_else(PoisonError::into_inner);
-            listeners.get(listener_index).cloned().ok_or(io::ErrorKind::NotFound)?
+            match listeners.get(listener_index) {
+                Some(listener) => Arc::clone(listener),
+                None if listeners.is_empty() => return Ok(None),
+                None => return Err(io::ErrorKind::NotFound.into()),
+            }
         };
         if self.core.holds_accepting() {
             return Ok(None);
@@ -127,13 +131,21 @@ impl<H: Host> Server<H> {
         }
     }
 
+    /// Has a loop close a connection that was accepted by the host and refused before it was adopted.
+    pub fn adopt_closing(connection: &Arc<Connection<H>>) {
+        if !connection.is_adopted() {
+            connection.forget_opening();
+            Self::adopt(connection);
+        }
+    }
+
     /// Closes the listeners; what was read is still answered, idle connections close.
     pub fn drain(&self) {
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.loops.iter().for_each(|handle| handle.post(Message::Drain));
     }
 
-    /// Whether every connection has ended before the deadline.
+    /// Whether every connection has ended, and its channel was told, before the deadline.
     ///
     /// # Blocking
     /// Until then.
@@ -141,7 +153,7 @@ impl<H: Host> Server<H> {
     pub fn wait_drained(&self, deadline: Instant) -> bool {
         let (lock, ended) = &self.core.ended;
         let mut guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
-        while self.core.stats.connections.load(Ordering::SeqCst) > 0 {
+        while !self.core.has_ended() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;

@@ -75,11 +75,13 @@ impl ServerConfig {
     }
 }
 
-/// Counters of one server; they only rise, but for `connections`.
+/// Counters of one server; they only rise, but for the first two.
 #[derive(Debug, Default)]
 pub struct ServerStats {
     /// Connections held now.
     pub connections: AtomicUsize,
+    /// Closed connections whose close the host's worker has yet to be told.
+    pub closes_untold: AtomicUsize,
     /// Connections accepted.
     pub accepted: AtomicU64,
     /// Errors of accept, time-outs of descriptors included.
@@ -166,8 +168,7 @@ impl<H: Host> ServerCore<H> {
     /// A connection that was counted is no more.
     pub(crate) fn count_closed(&self) {
         if self.stats.connections.fetch_sub(1, Ordering::SeqCst) == 1 {
-            drop(self.ended.0.lock());
-            self.ended.1.notify_all();
+            self.tell_ended();
         }
         if self.is_accepting_held.load(Ordering::SeqCst)
             && self.is_accepting_held.swap(false, Ordering::SeqCst)
@@ -175,6 +176,25 @@ impl<H: Host> ServerCore<H> {
         {
             acceptor.post(Message::ListenAgain(None));
         }
+    }
+
+    /// The host's worker has been told of a close, or never will be.
+    pub(crate) fn count_close_told(&self) {
+        if self.stats.closes_untold.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.tell_ended();
+        }
+    }
+
+    fn tell_ended(&self) {
+        drop(self.ended.0.lock());
+        self.ended.1.notify_all();
+    }
+
+    /// Whether there is no connection, nor one whose close is yet to be told.
+    pub(crate) fn has_ended(&self) -> bool {
+        // In this order: a close is counted as untold before its connection is counted off.
+        self.stats.connections.load(Ordering::SeqCst) == 0
+            && self.stats.closes_untold.load(Ordering::SeqCst) == 0
     }
 
     // The host is somebody else's code: a panic in it costs that one call and not a loop.

@@ -241,7 +241,11 @@ pub struct ChannelState<C> {
     mode: ChannelMode,
     open_due: bool,
     close_due: bool,
+    /// The host has something that stands for this channel, which is to be told of its beginning and end.
+    is_known: bool,
     running: bool,
+    /// How often the worker was started.
+    runs: u64,
     /// The worker was started by the last `poll_action`.
     is_started: bool,
     sending: bool,
@@ -280,7 +284,9 @@ impl<C: StreamConsumer> ChannelState<C> {
             mode,
             open_due: mode.report_open,
             close_due: false,
+            is_known: false,
             running: false,
+            runs: 0,
             is_started: false,
             sending: false,
             blocked: false,
@@ -443,6 +449,10 @@ impl<C: StreamConsumer> ChannelState<C> {
         limits: &ChannelLimits,
         now_ms: u64,
     ) -> Option<Work<C>> {
+        self.is_known |= self.phase != Phase::Closed;
+        if core::mem::take(&mut self.open_due) {
+            return Some(Work::Opened);
+        }
         if core::mem::take(&mut self.tasks_waiting) {
             return Some(Work::Tasks);
         }
@@ -451,9 +461,6 @@ impl<C: StreamConsumer> ChannelState<C> {
             let is_due = self.close_due && self.close_pending.is_none();
             self.close_due &= !is_due;
             return is_due.then_some(Work::Closed);
-        }
-        if core::mem::take(&mut self.open_due) {
-            return Some(Work::Opened);
         }
         if self.phase != Phase::Open {
             return None;
@@ -480,7 +487,7 @@ impl<C: StreamConsumer> ChannelState<C> {
             return true;
         }
         match self.phase {
-            Phase::Closed => self.close_due && self.close_pending.is_none(),
+            Phase::Closed => self.open_due || (self.close_due && self.close_pending.is_none()),
             Phase::Finishing => self.open_due,
             Phase::Open => {
                 self.open_due
@@ -517,12 +524,48 @@ impl<C: StreamConsumer> ChannelState<C> {
         true
     }
 
+    /// Notes that the host has something that stands for this channel; `Opened` and `Closed` are for it.
+    ///
+    /// Returns false once the connection is closed: nothing will be reported.
+    pub fn note_known(&mut self) -> bool {
+        self.is_known |= self.phase != Phase::Closed;
+        self.is_known
+    }
+
+    /// Reports no opening: nobody will ever know the channel.
+    pub fn forget_opening(&mut self) {
+        self.open_due &= self.is_known;
+    }
+
     /// No worker will run the channel: it could not be queued, or was cancelled. It closes.
-    pub fn cancel_task(&mut self) {
+    ///
+    /// Returns whether the close would have been reported; it will not be.
+    pub fn cancel_task(&mut self) -> bool {
         self.abort(CloseReason::Aborted);
         self.running = false;
-        self.close_due = false;
+        self.open_due = false;
         self.tasks_waiting = false;
+        core::mem::take(&mut self.close_due)
+    }
+
+    /// The worker cannot go on with the channel, in the middle of something. It closes; another worker is
+    /// started for what is still to be told, tasks that wait included.
+    pub fn give_up_task(&mut self) {
+        self.abort(CloseReason::Aborted);
+        self.running = false;
+        self.tasks_waiting = self.is_known;
+    }
+
+    /// The number of the run the worker is on; `None`: it does not have the channel.
+    #[must_use]
+    pub fn current_run(&self) -> Option<u64> {
+        self.running.then_some(self.runs)
+    }
+
+    /// Whether the close is still to be reported.
+    #[must_use]
+    pub const fn is_close_due(&self) -> bool {
+        self.close_due
     }
 
     /// Tells whether a parser of the worker's (`raw`) is in the middle of a request, which then has
@@ -694,13 +737,14 @@ impl<C: StreamConsumer> ChannelState<C> {
         }
         self.phase = Phase::Closed;
         self.close_pending = Some(reason);
-        self.close_due = self.mode.report_close && !self.open_due;
+        // Who never knew the channel is not told that it ends; who does is told that it began, too.
+        self.open_due &= self.is_known;
+        self.close_due = self.mode.report_close && self.is_known;
         self.drop_input();
         self.head = Outgoing::default();
         self.tail = Vec::new();
         self.unsent_bytes = 0;
         self.blocked = false;
-        self.open_due = false;
     }
 
     fn drop_input(&mut self) {
@@ -757,6 +801,7 @@ impl<C: StreamConsumer> ChannelState<C> {
         }
         if !self.running && self.has_work() {
             self.running = true;
+            self.runs += 1;
             self.is_started = true;
             return Some(Action::StartTask);
         }

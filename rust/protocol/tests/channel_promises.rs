@@ -544,3 +544,28 @@ fn a_closed_channel_has_no_time_limit() {
     state.abort(CloseReason::Aborted);
     assert_eq!(state.poll_timeout(&limits(), u64::MAX), Timeout::None);
 }
+
+#[test]
+fn a_channel_that_is_known_is_told_of_the_opening_and_the_close_however_early_it_is_lost() {
+    let mut state = new_state(ChannelMode { raw: false, report_open: true, report_close: true });
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert!(state.note_known());
+    state.abort(CloseReason::ConnectionLost);
+    assert_eq!(action(&mut state), Some(Action::Close(CloseReason::ConnectionLost)));
+    assert_eq!(work_off(&mut state, 0), ["Opened", "Closed"]);
+}
+
+#[test]
+fn a_channel_that_was_given_up_is_run_again_for_what_is_to_be_told() {
+    let mut state = new_state(ChannelMode { raw: false, report_open: false, report_close: true });
+    feed(&mut state, b"1\n2\n");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    let run = state.current_run();
+    assert_eq!(work(&mut state), "request 1");
+    state.give_up_task();
+    assert_eq!(state.current_run(), None);
+    assert_eq!(action(&mut state), Some(Action::Close(CloseReason::Aborted)));
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_ne!(state.current_run(), run);
+    assert_eq!(work_off(&mut state, 0), ["Tasks", "Closed"]);
+}
