@@ -228,14 +228,15 @@ def test_a_dispatcher_of_the_programs_own_is_left_running(serving: Any, connect:
         assert served.wait(DEADLINE_SECONDS)
 
 
-def test_nobody_is_accepted_any_more_once_the_stop_has_begun(serving: Any, connect: Any) -> None:
+def test_connections_are_refused_as_soon_as_the_stop_has_begun(serving: Any, connect: Any) -> None:
     gate = Gate()
-    server = serving(gate.channel_class)
+    server = serving(gate.channel_class, adj=Adjustments(shutdown_timeout_seconds=3600))
     peer = connect(server)
     peer.send(b"x\n")
     assert gate.begun.acquire(timeout=DEADLINE_SECONDS)
-    thread, _ = stopping(server, DEADLINE_SECONDS)
+    thread, _ = stopping(server)
     until(lambda: is_refused(server), "connections to be refused")
+    assert "stopping" in repr(server)
     gate.release.set()
     assert peer.read_to_end() == b"x\n"
     thread.join(DEADLINE_SECONDS)

@@ -361,6 +361,37 @@ def test_loop_starts_the_servers_in_the_map_and_returns_when_they_are_stopped(co
     assert wiretask.socket_map == {}
 
 
+def test_loop_goes_on_until_the_server_has_stopped_though_it_listens_no_more(connect: Any) -> None:
+    release, begun = threading.Event(), threading.Event()
+
+    class Hang(wiretask.Task):
+        def service(self) -> None:
+            begun.set()
+            release.wait(DEADLINE_SECONDS)
+
+    class Server(wiretask.Server):
+        channel_class = type("Channel", (EchoChannel,), {"task_class": Hang})
+
+    server = Server("127.0.0.1", 0)
+    states: list[str] = []
+
+    def loop() -> None:
+        wiretask.loop(timeout=None)
+        states.append(repr(server))
+
+    looper = in_thread(loop)
+    until(lambda: "running" in repr(server), "the server to run")
+    connect(server).send(b"x\n")
+    assert begun.wait(DEADLINE_SECONDS)
+    stopper = in_thread(lambda: server.stop(DEADLINE_SECONDS))
+    until(lambda: server.socket.fileno() < 0, "the listening socket to be closed")
+    assert list(wiretask.socket_map.values()) == [server]
+    release.set()
+    assert ended(looper)
+    assert ended(stopper)
+    assert "stopped" in states[0]
+
+
 def test_a_task_that_stops_the_server_ends_the_loop(connect: Any) -> None:
     class Server(wiretask.Server):
         channel_class = StoppingChannel
