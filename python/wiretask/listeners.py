@@ -95,8 +95,8 @@ def bind_listeners(
 
     Args:
         addresses: where to listen.
-        adj: `backlog`, `socket_options`, `reuse_address`, `reuse_port`, `ipv4`, `ipv6`, `unix_socket_perms` and `sockets` are
-        used.
+        adj: `backlog`, `socket_options`, `reuse_address`, `reuse_port`, `ipv4`, `ipv6`, `unix_socket_perms`
+            and `sockets` are used.
         listen: false only binds; `listen(adj.backlog)` on each is then the caller's task.
     Raises:
         OSError: an address cannot be resolved, bound or listened on. The subclass and `errno` are the

@@ -118,13 +118,14 @@ class RunningServer:
     def _stop_dispatcher(self, seconds_left: Callable[[], float]) -> int:
         """Let queued channels finish while there is time; return how many workers still run."""
         dispatcher = self._own_dispatcher
-        if dispatcher is None:
+        if dispatcher is None or _native.is_exiting():
+            # At exit the dispatchers have been told already, and their workers are not waited for.
             return 0
         queue = dispatcher._queue
         queue.close(drain=True)
         begin = time.monotonic()
         while queue.wait_for_workers(0, max(0.0, min(_STEP_SECONDS, seconds_left()))):
-            if seconds_left() <= 0 or _native.is_exiting():
+            if seconds_left() <= 0:
                 break
         grace = max(0.0, _GRACE_SECONDS - (time.monotonic() - begin))
         return dispatcher.shutdown(cancel_pending=True, timeout=grace)

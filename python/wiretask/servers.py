@@ -116,8 +116,8 @@ class Server(Dispatcher):
 
     @property
     def effective_listen(self) -> tuple[str, ...]:
-        """The addresses it really listens on, as `ListenAddress` spells them; empty once stopped."""
-        return () if self._state == "stopped" else tuple(map(str, self._listens_on))
+        """The addresses it really listens on, as `ListenAddress` spells them; empty once it stops."""
+        return () if self._state in ("stopping", "stopped") else tuple(map(str, self._listens_on))
 
     @property
     def effective_host(self) -> str:
@@ -387,16 +387,26 @@ class Server(Dispatcher):
         """Stop what runs, if anything; called with the lock, in any state but "stopped"."""
         self._state = "stopping"
         try:
+            self._close_listening()
             self._was_clean = self._stop_running(self._seconds_left)
         finally:
-            self.accepting = False
             self.del_channel()
-            _close_quietly(self._listeners)
             self._state = "stopped"
             _running_servers.discard(self)
             for signals in list(self._waiting):
                 signals.request_stop()
             wake_loops(self._map)
+
+    def _close_listening(self) -> None:
+        """Have the system refuse connections from now on; the server stays in its map until it has ended."""
+        self.accepting = False
+        descriptor = self._descriptor
+        if descriptor is not None and self._map.get(descriptor) is self:
+            # The number is about to become somebody else's; one below 0 is nobody's, and not polled.
+            self._descriptor = -id(self)
+            self._map[self._descriptor] = self
+            del self._map[descriptor]
+        _close_quietly(self._listeners)
 
     def _stop_running(self, seconds_left: Callable[[], float]) -> bool:
         running = self._running

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
 import threading
 import time
-import weakref
+import warnings
 from typing import Any
 
 import pytest
@@ -285,10 +286,8 @@ def test_start_and_stop_at_the_same_moment_leave_nothing_behind() -> None:
         server = EchoServer("127.0.0.1", 0)
 
         def start(server: wiretask.Server = server) -> None:
-            try:
+            with contextlib.suppress(ServerClosedError):
                 server.start()
-            except ServerClosedError:
-                pass
 
         thread = in_thread(start)
         server.stop()
@@ -300,15 +299,17 @@ def test_start_and_stop_at_the_same_moment_leave_nothing_behind() -> None:
 def test_a_signal_handler_can_stop_a_server_that_is_just_being_started(monkeypatch: pytest.MonkeyPatch) -> None:
     from wiretask import servers
 
-    server = EchoServer("127.0.0.1", 0)
-    # The handler runs in the thread that starts, in the middle of it.
-    monkeypatch.setattr(servers.housekeeper, "start", lambda: server.stop())
     before = descriptors()
+    server = EchoServer("127.0.0.1", 0)
+    answers = []
+    # The handler runs in the thread that starts, in the middle of it.
+    monkeypatch.setattr(servers.housekeeper, "start", lambda: answers.append(server.stop()))
     with pytest.raises(ServerClosedError):
         server.start()
+    assert set(answers) == {False}
     assert "stopped" in repr(server)
-    assert len(descriptors()) < len(before)
-    assert not [name for name in threads() if "EchoServer" in name]
+    assert descriptors() == before
+    until(lambda: not [name for name in threads() if "Echo" in name], "the end of all threads")
 
 
 def test_an_unusable_hook_is_refused_and_the_server_can_be_stopped() -> None:
@@ -321,27 +322,31 @@ def test_an_unusable_hook_is_refused_and_the_server_can_be_stopped() -> None:
     assert server.stop() is True
 
 
+def dropped(drop: Any) -> list[str]:
+    """Call `drop`, collect garbage until there is a warning, and return the warnings."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        drop()
+        until(lambda: gc.collect() is not None and caught, "the warning")
+    return [str(warning.message) for warning in caught if warning.category is ResourceWarning]
+
+
 def test_a_server_nobody_holds_any_more_warns_and_stops(connect: Any) -> None:
-    server = EchoServer("127.0.0.1", 0)
-    server.start()
-    peer = connect(server)
+    held = [EchoServer("127.0.0.1", 0)]
+    held[0].start()
+    peer = connect(held[0])
     assert peer.ask(b"x") == b"x"
-    server.del_channel()
-    reference = weakref.ref(server)
-    with pytest.warns(ResourceWarning, match="was never stopped"):
-        del server
-        until(lambda: gc.collect() is not None and reference() is None, "the collection")
+    held[0].del_channel()
+    assert ["was never stopped" in text for text in dropped(held.clear)] == [True]
     assert peer.is_closed_by_server()
     until(lambda: not [name for name in threads() if "Echo" in name], "the end of all threads")
 
 
 def test_a_server_that_was_never_started_and_is_dropped_warns_and_closes_its_socket() -> None:
     before = descriptors()
-    server = EchoServer("127.0.0.1", 0)
-    server.del_channel()
-    with pytest.warns(ResourceWarning):
-        del server
-        gc.collect()
+    held = [EchoServer("127.0.0.1", 0)]
+    held[0].del_channel()
+    assert ["was never stopped" in text for text in dropped(held.clear)] == [True]
     assert descriptors() == before
 
 
@@ -354,6 +359,37 @@ def test_loop_starts_the_servers_in_the_map_and_returns_when_they_are_stopped(co
     server.stop()
     assert ended(looper)
     assert wiretask.socket_map == {}
+
+
+def test_loop_goes_on_until_the_server_has_stopped_though_it_listens_no_more(connect: Any) -> None:
+    release, begun = threading.Event(), threading.Event()
+
+    class Hang(wiretask.Task):
+        def service(self) -> None:
+            begun.set()
+            release.wait(DEADLINE_SECONDS)
+
+    class Server(wiretask.Server):
+        channel_class = type("Channel", (EchoChannel,), {"task_class": Hang})
+
+    server = Server("127.0.0.1", 0)
+    states: list[str] = []
+
+    def loop() -> None:
+        wiretask.loop(timeout=None)
+        states.append(repr(server))
+
+    looper = in_thread(loop)
+    until(lambda: "running" in repr(server), "the server to run")
+    connect(server).send(b"x\n")
+    assert begun.wait(DEADLINE_SECONDS)
+    stopper = in_thread(lambda: server.stop(DEADLINE_SECONDS))
+    until(lambda: server.socket.fileno() < 0, "the listening socket to be closed")
+    assert list(wiretask.socket_map.values()) == [server]
+    release.set()
+    assert ended(looper)
+    assert ended(stopper)
+    assert "stopped" in states[0]
 
 
 def test_a_task_that_stops_the_server_ends_the_loop(connect: Any) -> None:
