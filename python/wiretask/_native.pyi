@@ -551,6 +551,9 @@ class Server:
     def stop(self, seconds: float, /) -> bool:
         """Close everything and end the loops; whether they have ended within `seconds`."""
 
+    def is_run_by_caller(self) -> bool:
+        """Whether the calling thread runs a channel of this server."""
+
     def abandon(self) -> None:
         """Let everything go as it is: in the child of a fork, where the loops do not exist."""
 

@@ -13,12 +13,22 @@ import contextlib
 import errno
 import math
 import select
+import socket
 import sys
 import traceback
 from collections.abc import MutableMapping
-from typing import Protocol, TypeAlias
+from typing import Protocol, Self, TypeAlias
 
-__all__ = ["DISCONNECTED_ERRNOS", "ExitNow", "LoopEntry", "SocketMap", "close_all", "loop", "socket_map"]
+__all__ = [
+    "DISCONNECTED_ERRNOS",
+    "ExitNow",
+    "LoopEntry",
+    "SocketMap",
+    "close_all",
+    "loop",
+    "socket_map",
+    "wake_loops",
+]
 
 DISCONNECTED_ERRNOS = frozenset(
     {
@@ -109,14 +119,17 @@ def loop(
     entries = socket_map if map is None else map
     if timeout is not None and not timeout >= 0:
         raise ValueError(f"timeout is a number of seconds, 0 or more, or None, not {timeout!r}")
+    is_watched = False
     for entry in list(entries.values()):
         start = getattr(entry, "start_in_loop", None)
         if callable(start):
+            is_watched = True
             start()
     turns = 0
-    while entries and (count is None or turns < count):
-        _turn(timeout, entries)
-        turns += 1
+    with _Alarm(entries) if is_watched else contextlib.nullcontext() as alarm:
+        while entries and (count is None or turns < count):
+            _turn(timeout, entries, alarm)
+            turns += 1
 
 
 def close_all(map: SocketMap | None = None, ignore_all: bool = False) -> None:
@@ -146,15 +159,64 @@ def close_all(map: SocketMap | None = None, ignore_all: bool = False) -> None:
         raise first_error
 
 
-def _turn(timeout: float | None, entries: SocketMap) -> None:
+def wake_loops(map: SocketMap) -> None:
+    """End the wait of the loops over `map` in which entries started themselves: the map has changed.
+
+    Threads: any, signal handlers included. Blocking: never.
+    """
+    for alarm in list(_alarms):
+        if alarm.entries is map:
+            alarm.ring()
+
+
+class _Alarm:
+    """A context manager: ends the wait of the one loop that polls it."""
+
+    def __init__(self, entries: SocketMap) -> None:
+        self.entries = entries
+        self._reader, self._writer = socket.socketpair()
+        self._reader.setblocking(False)
+        self._writer.setblocking(False)
+
+    def __enter__(self) -> Self:
+        _alarms.append(self)
+        return self
+
+    def __exit__(self, *reason: object) -> None:
+        _alarms.remove(self)
+        self._reader.close()
+        self._writer.close()
+
+    def fileno(self) -> int:
+        return self._reader.fileno()
+
+    def ring(self) -> None:
+        # It is full, and the loop about to wake, or closed, and the loop has ended.
+        with contextlib.suppress(OSError):
+            self._writer.send(b"\0")
+
+    def clear(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._reader.recv(4096)
+
+
+_alarms: list[_Alarm] = []
+
+
+def _turn(timeout: float | None, entries: SocketMap, alarm: _Alarm | None) -> None:
     """Ask everybody, wait once, handle what happened."""
     poller = select.poll()
+    if alarm is not None:
+        poller.register(alarm, _READ)
     for descriptor, entry in list(entries.items()):
         flags = _interest(descriptor, entry, entries)
         if flags and isinstance(descriptor, int) and descriptor >= 0:
             poller.register(descriptor, flags)
     milliseconds = None if timeout is None else min(math.ceil(timeout * 1000), 2**31 - 1)
     for descriptor, flags in poller.poll(milliseconds):
+        if alarm is not None and descriptor == alarm.fileno():
+            alarm.clear()
+            continue
         entry_now = entries.get(descriptor)
         if entry_now is not None:
             _deliver(descriptor, entry_now, flags, entries)

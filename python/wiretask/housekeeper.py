@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from wiretask import _native
 
-__all__ = ["after_fork", "at_exit", "cancel_task", "report", "safe_repr", "start"]
+__all__ = ["after_fork", "at_exit", "cancel_task", "is_current_thread", "report", "safe_repr", "start"]
 
 _log = logging.getLogger("wiretask.task")
 
@@ -36,6 +36,7 @@ class _Cancellable(Protocol):
     def cancel(self) -> object: ...
 
 
+_ident: int | None = None
 _exit_callbacks: list[Callable[[], object]] = []
 _fork_callbacks: list[Callable[[], object]] = []
 
@@ -52,6 +53,11 @@ def start() -> None:
     mailroom = _native.Mailroom.claim()
     if mailroom is not None:
         threading.Thread(target=_run, args=(mailroom,), name="wiretask-housekeeper", daemon=True).start()
+
+
+def is_current_thread() -> bool:
+    """Return whether the caller is the housekeeper, which must not wait for anything that needs it."""
+    return threading.get_ident() == _ident
 
 
 def at_exit(callback: Callable[[], object]) -> None:
@@ -152,6 +158,8 @@ def look_at(watch: _native.QueueWatch, now_seconds: float) -> None:
 
 def _run(mailroom: _native.Mailroom) -> None:
     """The housekeeper's thread: one chore after the other until the process ends."""
+    global _ident
+    _ident = threading.get_ident()
     watches: list[_native.QueueWatch] = []
     while True:
         try:
@@ -191,6 +199,8 @@ def _handle_exit() -> None:
 
 
 def _handle_fork() -> None:
+    global _ident
+    _ident = None
     _native.reset_after_fork()
     for callback in _fork_callbacks:
         try:

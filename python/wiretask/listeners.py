@@ -95,8 +95,8 @@ def bind_listeners(
 
     Args:
         addresses: where to listen.
-        adj: `backlog`, `reuse_address`, `reuse_port`, `ipv4`, `ipv6`, `unix_socket_perms` and `sockets` are
-        used.
+        adj: `backlog`, `socket_options`, `reuse_address`, `reuse_port`, `ipv4`, `ipv6`, `unix_socket_perms`
+            and `sockets` are used.
         listen: false only binds; `listen(adj.backlog)` on each is then the caller's task.
     Raises:
         OSError: an address cannot be resolved, bound or listened on. The subclass and `errno` are the
@@ -116,6 +116,10 @@ def bind_listeners(
                 for made in _bind(address, adj):
                     on_failure.callback(made.close)
                     bound.append(made)
+        for listener in (*bound, *given):
+            # Connections inherit these from the socket they are accepted from, if it has them in time.
+            if listener.family != socket.AF_UNIX:
+                _set_options(listener, adj)
         if listen:
             for listener in (*bound, *given):
                 with _naming(ListenAddress.of_socket(listener)):
@@ -149,6 +153,15 @@ def _naming(address: ListenAddress) -> Iterator[None]:
         message = f"cannot listen on {address}: {error.strerror or error}"
         kind = socket.gaierror if isinstance(error, socket.gaierror) else OSError
         raise kind(error.errno, message) from error
+
+
+def _set_options(listener: socket.socket, adj: Adjustments) -> None:
+    for level, option, value in adj.socket_options:
+        try:
+            listener.setsockopt(level, option, value)
+        except OSError as error:
+            message = f"cannot set socket option {(level, option, value)!r}: {error.strerror}"
+            raise OSError(error.errno, message) from error
 
 
 def _bind(address: ListenAddress, adj: Adjustments) -> list[socket.socket]:

@@ -9,7 +9,9 @@ Source: IServer, IDispatcher; zope.server's ServerBase for the constructor and t
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
+import math
 import os
 import socket
 import sys
@@ -17,34 +19,34 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NoReturn, Self
 
 from zope.interface import implementer
 
 from wiretask import _native, housekeeper
 from wiretask.addresses import ListenAddress
 from wiretask.adjustments import Adjustments
-from wiretask.channels import ChannelOpening, ServerChannel
+from wiretask.channels import ServerChannel
 from wiretask.connection import Connection
 from wiretask.dispatcher import Dispatcher
 from wiretask.errors import ServerClosedError
-from wiretask.hooks import ServerHooks, hooks_of
+from wiretask.event_loop import wake_loops
+from wiretask.hooks import hooks_of
 from wiretask.housekeeper import report, safe_repr
 from wiretask.interfaces import IServer
 from wiretask.listeners import bind_listeners, close_listeners
 from wiretask.logs import log_at
+from wiretask.running_server import RunningServer
 from wiretask.signals import StopSignals
-from wiretask.tasks import ThreadedTaskDispatcher
 
 __all__ = ["Server"]
 
 _LOG = logging.getLogger("wiretask.server")
 _ACCESS_LOG = logging.getLogger("wiretask.access")
-_LOOP_PATIENCE_SECONDS = 5.0
-_STOP_STEP_SECONDS = 0.05
-_running: weakref.WeakSet[Server] = weakref.WeakSet()
+_living_servers: weakref.WeakSet[Server] = weakref.WeakSet()
+_running_servers: weakref.WeakSet[Server] = weakref.WeakSet()
 
 
 @implementer(IServer)
@@ -83,14 +85,14 @@ class Server(Dispatcher):
         verbose: bool = False,
     ) -> None:
         super().__init__()
-        self._native: _native.Server | None = None
-        self._state = "new"
+        self._state = "stopped"
         self._lock = threading.RLock()
-        self._ended = threading.Event()
-        self._stop_signals: StopSignals | None = None
+        self._running: RunningServer | None = None
+        self._waiting: list[StopSignals] = []
+        self._is_stop_asked = False
+        self._stop_at = math.inf
+        self._was_clean = True
         self._accepting_index = 0
-        self._owns_dispatcher = task_dispatcher is None
-        self._listeners: list[socket.socket] = []
         self.adj = Adjustments() if adj is None else adj
         if not isinstance(self.adj, Adjustments):
             raise TypeError(f"adj is a wiretask.Adjustments, not {adj!r}")
@@ -100,9 +102,12 @@ class Server(Dispatcher):
         self.hit_log = hit_log
         self.verbose = verbose
         self._listeners = bind_listeners(_addresses(ip, port, self.adj), self.adj, listen=start)
+        self._state = "new"
+        self._listens_on = tuple(ListenAddress.of_socket(listener) for listener in self._listeners)
         self.accepting = start
         self.set_socket(self._listeners[0])
         self.addr = self._listeners[0].getsockname()
+        _living_servers.add(self)
 
     def __repr__(self) -> str:
         return f"<{type(self).__qualname__} on {', '.join(self.effective_listen) or 'nothing'}, {self._state}>"
@@ -111,27 +116,25 @@ class Server(Dispatcher):
 
     @property
     def effective_listen(self) -> tuple[str, ...]:
-        """The addresses it really listens on, as `ListenAddress` spells them; empty once stopped."""
-        listeners = [listener for listener in self._listeners if listener.fileno() >= 0]
-        return tuple(str(ListenAddress.of_socket(listener)) for listener in listeners)
+        """The addresses it really listens on, as `ListenAddress` spells them; empty once it stops."""
+        return () if self._state in ("stopping", "stopped") else tuple(map(str, self._listens_on))
 
     @property
     def effective_host(self) -> str:
-        """The host of the first address; the path of a Unix socket."""
-        address = ListenAddress.of_socket(self._listeners[0])
-        return address.host or address.path
+        """The host of the first address, or the path of a Unix socket; also once stopped."""
+        return self._listens_on[0].host or self._listens_on[0].path
 
     @property
     def effective_port(self) -> int:
-        """The port of the first address; 0 for a Unix socket."""
-        return ListenAddress.of_socket(self._listeners[0]).port
+        """The port of the first address, 0 for a Unix socket; also once stopped."""
+        return self._listens_on[0].port
 
     # ---- life -----------------------------------------------------------------------------------
 
     def accept_connections(self) -> None:
         """Listen, if the constructor was told not to (`start=False`)."""
         with self._lock:
-            if not self.accepting and self._state == "new":
+            if not self.accepting and self._state in ("new", "starting"):
                 for listener in self._listeners:
                     listener.listen(self.adj.backlog)
                 self.accepting = True
@@ -147,90 +150,57 @@ class Server(Dispatcher):
             OSError, RuntimeError: the system has no descriptors or threads left.
         After failure: nothing runs, and it can be tried again.
         """
-        with self._lock:
-            if self._state == "running":
-                return
-            if self._state != "new":
-                raise ServerClosedError(f"{self!r} cannot be started again: make a new one")
-            hooks = hooks_of(type(self), Server)
-            self.accept_connections()
-            if self._owns_dispatcher and self.task_dispatcher is None:
-                self.task_dispatcher = ThreadedTaskDispatcher(
-                    self.adj.threads, max_pending=self.adj.max_pending, name=type(self).__name__
-                )
-            try:
-                housekeeper.start()
-                self._native = self._start_native(hooks)
-            except BaseException:
-                self._drop_dispatcher()
-                raise
-            self._state = "running"
-            _running.add(self)
-        if self.verbose:
-            self.log_info(f"serving on {', '.join(self.effective_listen)}")
+        if not self._start():
+            raise ServerClosedError(f"{self!r} cannot be started again: make a new one")
 
     def start_in_loop(self) -> None:
         """Start, if that has not been done: `wiretask.loop()` calls this before its first turn."""
-        if self._state == "new":
-            self.start()
+        self._start()
 
     def run(self) -> None:
         """Serve until `stop`, Ctrl-C or SIGTERM; then finish what runs, and return.
 
         On the main thread SIGINT and SIGTERM are taken over where they have their default handlers, and given
         back at the end. The first one stops gracefully, a second one at once. Handlers of the program's own
-        are left alone; an exception out of one stops the server and passes on.
+        are left alone; an exception out of one stops the server and passes on. Returns at once if the server
+        has been stopped.
 
-        Raises: what `start` raises.
+        Raises: what `start` raises for other reasons.
         Blocking: yes, for the life of the server. Threads: any; only the main one gets signals.
         """
         if self._state == "stopped":
             return
         with StopSignals() as signals:
-            self._stop_signals = signals
+            self._waiting.append(signals)
             try:
-                self.start()
-                if self._state == "running":
+                if self._start():
                     signals.wait()
             finally:
                 try:
-                    self.stop()
+                    self._stop(None if self._is_stop_asked else self.adj.shutdown_timeout_seconds)
                 finally:
-                    self._stop_signals = None
+                    self._waiting.remove(signals)
 
     def stop(self, timeout: float | None = None) -> bool:
         """Accept no more, answer what has been read, close every connection, end all threads.
 
         What is still at work after `timeout` seconds (None: `adj.shutdown_timeout_seconds`) is given up:
-        queued tasks are cancelled, connections closed; a task that runs goes on, but answers nobody.
-        Called by a task of this server, or by the server's own threads, it only begins to stop.
+        queued tasks are cancelled, connections closed; a task that runs goes on, but answers nobody. A stop
+        that is under way is hurried by another with less time. Called by a task or a hook of this server, or
+        by a signal handler in the middle of `start` or `stop`, it only begins to stop, and returns False.
 
         Returns:
-            True if everything came to its end in time.
+            True if everything came to its end in time; when it is called again, what the first call returned.
         Raises:
             ValueError: timeout is negative or no number.
+            KeyboardInterrupt: Ctrl-C came; the server has stopped nevertheless.
         Threads: any, signal handlers included. May be called again, and before `start`.
-        Blocking: up to about `timeout`, and the time `shutdown` of the dispatcher takes.
+        Blocking: up to about `timeout`.
         """
         patience = self.adj.shutdown_timeout_seconds if timeout is None else timeout
         if not patience >= 0:
             raise ValueError(f"timeout is a number of seconds, 0 or more, or None, not {timeout!r}")
-        if _native.in_worker():
-            name = f"wiretask-stop-{type(self).__name__}"
-            threading.Thread(target=self.stop, args=(patience,), name=name, daemon=True).start()
-            return False
-        with self._lock:
-            if self._state != "running":
-                return self._close_unstarted()
-            self._state = "stopping"
-            is_clean = self._stop_running(time.monotonic() + patience)
-            self._state = "stopped"
-            _running.discard(self)
-        self._ended.set()
-        signals = self._stop_signals
-        if signals is not None:
-            signals.request_stop()
-        return is_clean
+        return self._stop(patience)
 
     def close(self) -> None:
         """Stop at once: `stop(0)`."""
@@ -246,17 +216,16 @@ class Server(Dispatcher):
         self.stop()
 
     def __del__(self) -> None:
-        state = getattr(self, "_state", "stopped")
-        if state == "running" and not sys.is_finalizing():
-            warnings.warn(f"{self!r} was never stopped", ResourceWarning, source=self, stacklevel=1)
-            with contextlib.suppress(Exception):
-                self.stop(0)
-        elif state == "new":
-            close_listeners(getattr(self, "_listeners", ()))
+        if getattr(self, "_state", "stopped") == "stopped" or sys.is_finalizing():
+            return
+        warnings.warn(f"{self!r} was never stopped", ResourceWarning, source=self, stacklevel=1)
+        with contextlib.suppress(Exception):
+            self.stop(0)
 
     def stats(self) -> dict[str, Any]:
         """Return counters of the connections and, under "tasks", of the server's own dispatcher."""
-        figures: dict[str, Any] = dict(self._native.stats()) if self._native is not None else {}
+        running = self._running
+        figures: dict[str, Any] = dict(running.native.stats()) if running is not None else {}
         stats = getattr(self.task_dispatcher, "stats", None)
         if callable(stats):
             figures["tasks"] = stats()
@@ -290,9 +259,10 @@ class Server(Dispatcher):
         The connection is a `wiretask.Connection`; it is served once `channel_class` was called with it.
         Before the server is started: as for any listening socket.
         """
-        if self._native is None:
+        running = self._running
+        if running is None:
             return super().accept()
-        native = self._native.accept(self._accepting_index)
+        native = running.native.accept(self._accepting_index)
         return None if native is None else (Connection(native), native.peer)
 
     def log(self, message: str) -> None:
@@ -305,6 +275,18 @@ class Server(Dispatcher):
     def log_info(self, message: str, type: str = "info") -> None:
         """Log to the logger `wiretask.server` at the level that `type` names (unknown: "info")."""
         log_at(_LOG, type, message)
+
+    def recv(self, buffer_size: int) -> bytes:
+        """Raise OSError: the socket listens."""
+        return self._open_socket().recv(buffer_size)
+
+    def send(self, data: bytes | bytearray | memoryview) -> int:
+        """Raise OSError: the socket listens."""
+        return self._open_socket().send(data)
+
+    def connect(self, address: object) -> NoReturn:
+        """Raise OSError (EISCONN): the socket listens."""
+        raise OSError(errno.EISCONN, f"{os.strerror(errno.EISCONN)}: {self!r} listens")
 
     def readable(self) -> bool:
         """Return False: the loops in Rust accept, a loop in Python does not poll the socket."""
@@ -328,9 +310,10 @@ class Server(Dispatcher):
 
     def _accept_ready(self, index: int) -> None:
         """Connections wait at a listener, and `handle_accept` is overridden."""
-        native = self._native
-        if native is None:
-            return
+        running = self._running
+        if running is None:
+            return  # `start` is about to ask for it again.
+        native = running.native
         self._accepting_index = index
         before = native.accepts
         try:
@@ -341,66 +324,105 @@ class Server(Dispatcher):
         native.listen_again(index, native.accepts != before)
 
     # ---- the parts of starting and stopping -----------------------------------------------------
+    # The lock is re-entrant because a signal handler may call `stop` in the thread that holds it. What it
+    # then finds is the state "starting" or "stopping"; `start` looks at `_is_stop_asked` when it is done.
 
-    def _start_native(self, hooks: ServerHooks) -> _native.Server:
-        for level, option, value in self.adj.socket_options:
-            for listener in self._listeners:
-                # Accepted connections inherit the options of the socket they were accepted from.
-                if listener.family != socket.AF_UNIX:
-                    listener.setsockopt(level, option, value)
-        queue = None
-        dispatcher = self.task_dispatcher
-        is_ours = isinstance(dispatcher, ThreadedTaskDispatcher)
-        if is_ours and type(dispatcher).addTask is ThreadedTaskDispatcher.addTask and not hooks.queues:
-            queue = dispatcher._queue
-        with contextlib.ExitStack() as on_failure:
-            descriptors = []
-            for listener in self._listeners:
-                descriptors.append(os.dup(listener.fileno()))
-                on_failure.callback(os.close, descriptors[-1])
-            config = _native_settings(self.adj, hooks, type(self).__name__)
-            on_failure.pop_all()
-            return _native.Server(self, ChannelOpening, queue, descriptors, config)
-
-    def _stop_running(self, deadline: float) -> bool:
-        native = self._native
-        assert native is not None
-        native.drain()
-        while not (is_drained := native.wait_drained(_step(deadline))):
-            if time.monotonic() >= deadline or (self._stop_signals and self._stop_signals.is_hurried):
-                break
-        still_running = 0
-        if self._owns_dispatcher and self.task_dispatcher is not None:
-            left = 0.0 if not is_drained else max(0.0, deadline - time.monotonic())
-            still_running = self.task_dispatcher.shutdown(cancel_pending=True, timeout=left)
-        has_ended = native.stop(_LOOP_PATIENCE_SECONDS)
-        self._close_listening()
-        return is_drained and still_running == 0 and has_ended
-
-    def _close_unstarted(self) -> bool:
-        if self._state == "new":
-            self._close_listening()
-            self._state = "stopped"
-            self._ended.set()
-            if self._stop_signals is not None:
-                self._stop_signals.request_stop()
+    def _start(self) -> bool:
+        """Start, unless that has been done; false: the server has been stopped, or is about to be."""
+        with self._lock:
+            if self._state != "new" or self._is_stop_asked:
+                return self._state == "running"
+            hooks = hooks_of(type(self), Server)
+            dispatcher = self.task_dispatcher
+            self._state = "starting"
+            try:
+                self.accept_connections()
+                self._running = RunningServer.start(self, self._listeners, hooks)
+                if hooks.accepts:
+                    # Connections may have been reported to `_accept_ready` before it could take them.
+                    self._running.listen_again(len(self._listeners))
+                self._state = "running"
+                _running_servers.add(self)
+            except BaseException as error:
+                if not self._is_stop_asked:
+                    self._stop_running(lambda: 0.0)
+                    self._running, self.task_dispatcher, self._state = None, dispatcher, "new"
+                    raise
+                if not isinstance(error, Exception):
+                    self._finish_stop()
+                    raise
+            if self._is_stop_asked:
+                self._finish_stop()
+                return False
+        if self.verbose:
+            self.log_info(f"serving on {', '.join(self.effective_listen)}")
         return True
 
-    def _close_listening(self) -> None:
-        self.accepting = False
-        self.del_channel()
-        close_listeners(self._listeners)
+    def _stop(self, patience: float | None) -> bool:
+        """Stop within `patience` seconds; None: within what is left of the time that was given before."""
+        self._is_stop_asked = True
+        if patience is not None:
+            self._stop_at = min(self._stop_at, time.monotonic() + patience)
+        running = self._running
+        if running is not None and running.is_served_by_caller():
+            self._stop_elsewhere()
+            return False
+        with self._lock:
+            if self._state in ("starting", "stopping"):
+                return False
+            if self._state != "stopped":
+                self._finish_stop()
+            return self._was_clean
 
-    def _drop_dispatcher(self) -> None:
-        if self._owns_dispatcher and self.task_dispatcher is not None:
-            self.task_dispatcher.shutdown(cancel_pending=True, timeout=0)
-            self.task_dispatcher = None
+    def _stop_elsewhere(self) -> None:
+        """Have another thread stop: one that waits in `run`, or a new one."""
+        waiting = list(self._waiting)
+        for signals in waiting:
+            signals.request_stop()
+        if not waiting and self._state == "running":
+            name = f"wiretask-stop-{type(self).__name__}"
+            threading.Thread(target=self._stop, args=(None,), name=name, daemon=True).start()
+
+    def _finish_stop(self) -> None:
+        """Stop what runs, if anything; called with the lock, in any state but "stopped"."""
+        self._state = "stopping"
+        try:
+            self._close_listening()
+            self._was_clean = self._stop_running(self._seconds_left)
+        finally:
+            self.del_channel()
+            self._state = "stopped"
+            _running_servers.discard(self)
+            for signals in list(self._waiting):
+                signals.request_stop()
+            wake_loops(self._map)
+
+    def _close_listening(self) -> None:
+        """Have the system refuse connections from now on; the server stays in its map until it has ended."""
+        self.accepting = False
+        descriptor = self._descriptor
+        if descriptor is not None and self._map.get(descriptor) is self:
+            # The number is about to become somebody else's; one below 0 is nobody's, and not polled.
+            self._descriptor = -id(self)
+            self._map[self._descriptor] = self
+            del self._map[descriptor]
+        _close_quietly(self._listeners)
+
+    def _stop_running(self, seconds_left: Callable[[], float]) -> bool:
+        running = self._running
+        return running is None or running.stop(seconds_left)
+
+    def _seconds_left(self) -> float:
+        is_hurried = any(signals.is_hurried for signals in list(self._waiting))
+        return 0.0 if is_hurried else self._stop_at - time.monotonic()
 
     def _abandon_after_fork(self) -> None:
         """Let go, in the child of a fork, of what belongs to the parent's threads."""
         self._lock = threading.RLock()
-        if self._native is not None:
-            self._native.abandon()
+        if self._state == "new":
+            return
+        if self._running is not None:
+            self._running.abandon()
         self._state = "stopped"
         self.accepting = False
         self.del_channel()
@@ -412,7 +434,7 @@ class Server(Dispatcher):
 
 def _addresses(ip: str | None, port: int | None, adj: Adjustments) -> list[ListenAddress]:
     addresses: list[ListenAddress] = []
-    if ip is not None and ip.startswith("unix:"):
+    if isinstance(ip, str) and ip.startswith("unix:"):
         if port:
             raise ValueError(f"a Unix socket has no port: {port!r}")
         addresses.append(ListenAddress.parse(ip))
@@ -428,43 +450,29 @@ def _addresses(ip: str | None, port: int | None, adj: Adjustments) -> list[Liste
     return addresses
 
 
-def _native_settings(adj: Adjustments, hooks: ServerHooks, name: str) -> dict[str, Any]:
-    return {
-        "name": name,
-        "parser": hooks.parser,
-        "reports_open": hooks.reports_open,
-        "reports_close": hooks.reports_close,
-        "accepts_by_host": hooks.accepts,
-        "io_threads": adj.io_threads,
-        "recv_bytes": adj.recv_bytes,
-        "send_bytes": adj.send_bytes,
-        "high_watermark_bytes": adj.outbuf_high_watermark,
-        "connection_limit": adj.connection_limit,
-        "max_pipelined_requests": adj.max_pipelined_requests,
-        "log_socket_errors": adj.log_socket_errors,
-        "idle_timeout_seconds": adj.channel_timeout,
-        "request_timeout_seconds": adj.request_timeout_seconds,
-        "write_timeout_seconds": adj.write_timeout_seconds,
-    }
+def _close_quietly(listeners: list[socket.socket]) -> None:
+    """Close the listeners; one that was closed under us must not keep the server from stopping."""
+    try:
+        close_listeners(listeners)
+    except OSError as error:
+        report(_LOG, "cannot close a listening socket", error=error)
 
 
-def _step(deadline: float) -> float:
-    return max(0.0, min(_STOP_STEP_SECONDS, deadline - time.monotonic()))
-
-
-def _each_running(action: Callable[[Server], object]) -> None:
-    for server in list(_running):
-        with contextlib.suppress(Exception):
+def _each(servers: Iterable[Server], action: Callable[[Server], object]) -> None:
+    for server in list(servers):
+        try:
             action(server)
+        except BaseException as error:
+            report(_LOG, "cannot end %s", safe_repr(server), error=error)
 
 
 def _stop_all_at_exit() -> None:
-    _each_running(Server.close)
+    _each(_running_servers, Server.close)
 
 
 def _abandon_all_after_fork() -> None:
-    _each_running(Server._abandon_after_fork)
-    _running.clear()
+    _each(_living_servers, Server._abandon_after_fork)
+    _running_servers.clear()
     _native.close_descriptors_after_fork()
 
 

@@ -21,7 +21,7 @@ use wiretask_protocol::native::NativeConsumer;
 use crate::consumers;
 use crate::errors::{Fault, to_exception};
 use crate::gil::{self, Section};
-use crate::host::PythonConnection;
+use crate::host::{PythonConnection, is_own};
 
 /// The connection was opened: `handle_connect`.
 const WORK_OPENED: u8 = 1;
@@ -45,6 +45,13 @@ pub struct Connection {
     pub(crate) connection: Arc<PythonConnection>,
 }
 
+impl Connection {
+    /// The connection, unless it belongs to the parent of this process.
+    fn own(&self) -> Option<&Arc<PythonConnection>> {
+        Some(&self.connection).filter(|connection| is_own(connection))
+    }
+}
+
 #[pymethods]
 impl Connection {
     /// A number that no other open connection has.
@@ -62,29 +69,33 @@ impl Connection {
     /// Whether the connection is closed.
     #[getter]
     fn closed(&self) -> bool {
-        self.connection.is_closed()
+        self.own().is_none_or(|connection| connection.is_closed())
     }
 
     /// Whether the peer has ended its input or is gone.
     #[getter]
     fn client_disconnected(&self) -> bool {
-        self.connection.is_peer_gone()
+        self.own().is_none_or(|connection| connection.is_peer_gone())
     }
 
     /// Whether `pause_reading` is in force.
     #[getter]
     fn is_reading_paused(&self) -> bool {
-        self.connection.is_input_held()
+        self.own().is_some_and(|connection| connection.is_input_held())
     }
 
     /// Read no more for now.
     fn pause_reading(&self) {
-        self.connection.hold_input(true);
+        if let Some(connection) = self.own() {
+            connection.hold_input(true);
+        }
     }
 
     /// Read again.
     fn resume_reading(&self) {
-        self.connection.hold_input(false);
+        if let Some(connection) = self.own() {
+            connection.hold_input(false);
+        }
     }
 
     /// Take bytes for the peer and return how many: all of them.
@@ -101,29 +112,33 @@ impl Connection {
 
     /// Close when the output is out.
     fn close_when_done(&self, py: Python<'_>) {
-        gil::detached(py, Section::Send, || self.connection.close_when_done());
-        EngineServer::adopt_closing(&self.connection);
+        if let Some(connection) = self.own() {
+            gil::detached(py, Section::Send, || connection.close_when_done());
+            EngineServer::adopt_closing(connection);
+        }
     }
 
     /// Close at once.
     fn abort(&self) {
-        self.connection.abort(CloseReason::Aborted);
-        EngineServer::adopt_closing(&self.connection);
+        if let Some(connection) = self.own() {
+            connection.abort(CloseReason::Aborted);
+            EngineServer::adopt_closing(connection);
+        }
     }
 
     /// Close, because the worker that was to run the channel never will; whether `handle_close` is due.
     fn cancel_queued(&self) -> bool {
-        self.connection.cancel_work()
+        self.own().is_some_and(|connection| connection.cancel_work())
     }
 
     /// The descriptor, -1 once closed.
     fn fileno(&self) -> i32 {
-        self.connection.socket().map_or(-1, |socket| socket.as_raw_fd())
+        self.own().and_then(|connection| connection.socket()).map_or(-1, |socket| socket.as_raw_fd())
     }
 
     /// A new descriptor for the socket, close-on-exec, which the caller has to close.
     fn duplicate(&self, py: Python<'_>) -> PyResult<i32> {
-        let Some(socket) = self.connection.socket() else {
+        let Some(socket) = self.own().and_then(|connection| connection.socket()) else {
             return Err(PyOSError::new_err((libc::EBADF, "the connection is closed")));
         };
         let copy = socket.try_clone().map_err(|error| to_exception(py, Fault::Io(&error)))?;
@@ -175,6 +190,11 @@ impl Channel {
         self.connection.get().ok_or_else(|| {
             PyRuntimeError::new_err("ServerChannel.__init__ has not been called by the subclass")
         })
+    }
+
+    /// The connection, unless it belongs to the parent of this process.
+    fn own(&self) -> PyResult<Option<&Arc<PythonConnection>>> {
+        Ok(Some(self.bound()?).filter(|connection| is_own(connection)))
     }
 }
 
@@ -232,19 +252,19 @@ impl Channel {
     /// Whether the connection is closed.
     #[getter]
     fn closed(&self) -> PyResult<bool> {
-        Ok(self.bound()?.is_closed())
+        Ok(self.own()?.is_none_or(|connection| connection.is_closed()))
     }
 
     /// Whether the connection is closed, or closes as soon as its output is out.
     #[getter]
     fn _is_closing(&self) -> PyResult<bool> {
-        Ok(self.bound()?.is_closing())
+        Ok(self.own()?.is_none_or(|connection| connection.is_closing()))
     }
 
     /// Whether the peer has ended its input (it may still read the answer) or is gone.
     #[getter]
     fn client_disconnected(&self) -> PyResult<bool> {
-        Ok(self.bound()?.is_peer_gone())
+        Ok(self.own()?.is_none_or(|connection| connection.is_peer_gone()))
     }
 
     /// Take bytes for the peer and return how many: all of them.
@@ -261,8 +281,9 @@ impl Channel {
 
     /// Serve no further request, and close when the output is out.
     fn close_when_done(&self, py: Python<'_>) -> PyResult<()> {
-        let connection = self.bound()?;
-        gil::detached(py, Section::Send, || connection.close_when_done());
+        if let Some(connection) = self.own()? {
+            gil::detached(py, Section::Send, || connection.close_when_done());
+        }
         Ok(())
     }
 
@@ -273,14 +294,16 @@ impl Channel {
 
     /// Close at once; what has not been sent is dropped.
     fn _abort(&self) -> PyResult<()> {
-        self.bound()?.abort(CloseReason::Aborted);
+        if let Some(connection) = self.own()? {
+            connection.abort(CloseReason::Aborted);
+        }
         Ok(())
     }
 
     /// The next thing to do for the worker that runs the channel: a request, bytes, a `WORK_` number,
     /// or `None`; then the output has been sent and the channel may be somebody else's.
     fn _next_work(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
-        let connection = self.bound()?;
+        let Some(connection) = self.own()? else { return Ok(None) };
         let work = match connection.start_work() {
             Next::Work(work) => Some(work),
             Next::Finish => gil::detached(py, Section::Send, || connection.finish_work()),
@@ -290,26 +313,29 @@ impl Channel {
 
     /// Tells the loop that tasks were queued; false: the connection is closed, they will not run.
     fn _tasks_queued(&self) -> PyResult<bool> {
-        let connection = self.bound()?;
-        Ok(connection.is_run_by_caller() || connection.tasks_queued())
+        Ok(self.own()?.is_some_and(|connection| connection.is_run_by_caller() || connection.tasks_queued()))
     }
 
     /// The worker's parser is in the middle of a request, or not.
     #[pyo3(signature = (has_begun, /))]
     fn _set_request_begun(&self, has_begun: bool) -> PyResult<()> {
-        self.bound()?.set_request_begun(has_begun);
+        if let Some(connection) = self.own()? {
+            connection.set_request_begun(has_begun);
+        }
         Ok(())
     }
 
     /// More is to be done behind this task: the loop sends what is ready if that takes long.
     fn _flush_soon(&self) -> PyResult<()> {
-        self.bound()?.flush_soon();
+        if let Some(connection) = self.own()? {
+            connection.flush_soon();
+        }
         Ok(())
     }
 
     /// The worker that runs the channel cannot go on: the connection closes.
     fn _give_up(&self) -> PyResult<()> {
-        let connection = self.bound()?;
+        let Some(connection) = self.own()? else { return Ok(()) };
         match connection.current_run() {
             Some(run) if connection.is_run_by_caller() => connection.give_up_run(run),
             _ => connection.abort(CloseReason::Aborted),
@@ -319,13 +345,13 @@ impl Channel {
 
     /// The channel was queued and will not be run: the connection closes. Whether `handle_close` is due.
     fn _cancel_queued(&self) -> PyResult<bool> {
-        Ok(self.bound()?.cancel_work())
+        Ok(self.own()?.is_some_and(|connection| connection.cancel_work()))
     }
 
     /// Whether a worker has the channel, or is to get it.
     #[getter]
     fn _is_queued(&self) -> PyResult<bool> {
-        Ok(self.bound()?.current_run().is_some())
+        Ok(self.own()?.is_some_and(|connection| connection.current_run().is_some()))
     }
 }
 
@@ -363,6 +389,9 @@ fn to_python(
 }
 
 fn write(py: Python<'_>, connection: &Arc<PythonConnection>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
+    if !is_own(connection) {
+        return Err(disconnected(py));
+    }
     let (wrote, length) = match data.cast::<PyBytes>() {
         Ok(bytes) => (connection.write(bytes.as_bytes()), bytes.as_bytes().len()),
         Err(_) => {
@@ -397,6 +426,9 @@ fn bytes_of(data: &Bound<'_, PyAny>) -> PyResult<PyBackedBytes> {
 }
 
 fn flush(py: Python<'_>, connection: &Arc<PythonConnection>, block: bool) -> PyResult<()> {
+    if !is_own(connection) {
+        return Err(disconnected(py));
+    }
     let is_open = if block {
         let wait = || connection.wait_for_room(true, None, gil::exiting);
         gil::wait(py, Section::OutputWait, wait) == Some(true)

@@ -14,6 +14,7 @@ use wiretask_engine::server_core::{Host, ServerCore};
 use wiretask_engine::worker_pool::WorkerPool;
 
 use crate::channel;
+use crate::gil;
 use crate::housekeeper::{self, Chore};
 use crate::tasks::QueuedTask;
 
@@ -28,6 +29,14 @@ pub struct PythonHost {
     pub opening_class: Py<PyType>,
     /// Where connections are queued; `None`: through `Server._queue_channel`, by the housekeeper.
     pub pool: Option<Arc<WorkerPool<QueuedTask>>>,
+    /// The generation of processes the server was started in: after a fork its connections are the
+    /// parent's, with locks that may be held for ever and descriptors that have become others'.
+    pub generation: u64,
+}
+
+/// Whether a connection belongs to this process, and not to one that it was forked from.
+pub fn is_own(connection: &PythonConnection) -> bool {
+    connection.core().host.generation == gil::generation()
 }
 
 impl PythonHost {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType, PyWeakrefReference};
+use wiretask_engine::connection::{forget_running, is_server_run_by_caller};
 use wiretask_engine::open_descriptors;
 use wiretask_engine::server::Server as EngineServer;
 use wiretask_engine::server_core::ServerConfig;
@@ -55,6 +56,7 @@ impl Server {
             server: PyWeakrefReference::new(server)?.unbind(),
             opening_class,
             pool: queue.map(|queue| queue.get().pool()),
+            generation: gil::generation(),
         };
         let started =
             gil::detached(py, Section::ServerStart, || EngineServer::start(config, listeners, host));
@@ -87,6 +89,11 @@ impl Server {
             return true;
         }
         gil::detached(py, Section::ServerStop, || self.server.stop(duration(seconds)))
+    }
+
+    /// Whether the calling thread runs a channel of this server.
+    fn is_run_by_caller(&self) -> bool {
+        is_server_run_by_caller(self.server.core())
     }
 
     /// Let everything go as it is: in the child of a fork, where the loops do not exist.
@@ -157,6 +164,7 @@ pub fn is_native_parser(parser_class: &Bound<'_, PyAny>) -> PyResult<bool> {
 /// To be called in the child only, once, when all servers have been abandoned.
 #[pyfunction]
 pub fn close_descriptors_after_fork() {
+    forget_running();
     // SAFETY: `abandon` was called for every server, so nothing that owns one of the descriptors is
     // ever dropped or used here; their threads do not exist in the child.
     unsafe { open_descriptors::close_all_in_child() }

@@ -105,9 +105,30 @@ pub struct Connection<H: Host> {
     inner: Mutex<Inner<H>>,
 }
 
+/// What a thread runs, by addresses that are compared and never followed; 0: none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Running {
+    connection: usize,
+    server: usize,
+}
+
+impl Running {
+    const NOTHING: Self = Self { connection: 0, server: 0 };
+}
+
 thread_local! {
-    /// The address of the connection whose channel this thread runs; 0: none.
-    static RUNNING: Cell<usize> = const { Cell::new(0) };
+    /// The connection whose channel this thread runs, and its server.
+    static RUNNING: Cell<Running> = const { Cell::new(Running::NOTHING) };
+}
+
+/// Whether the calling thread runs a channel of the server.
+pub fn is_server_run_by_caller<H: Host>(core: &Arc<ServerCore<H>>) -> bool {
+    RUNNING.get().server == Arc::as_ptr(core).addr()
+}
+
+/// Forgets what the calling thread runs: in the child of a fork it runs nothing of the parent's.
+pub fn forget_running() {
+    RUNNING.set(Running::NOTHING);
 }
 
 impl<H: Host> Connection<H> {
@@ -263,7 +284,7 @@ impl<H: Host> Connection<H> {
     ) -> Work<NativeConsumer> {
         let waits_behind = inner.state.watch_answers_of_next_work();
         drop(inner);
-        RUNNING.set(self.address());
+        self.note_run_by_caller();
         if waits_behind {
             self.home.post(Message::FlushSoon(Token(self.token.load(Ordering::Acquire))));
         }
@@ -287,7 +308,7 @@ impl<H: Host> Connection<H> {
                 let needs_owner = inner.state.needs_owner(&core.config.limits);
                 let is_told = !inner.state.is_close_due();
                 drop(inner);
-                RUNNING.set(0);
+                RUNNING.set(Running::NOTHING);
                 if is_told {
                     self.note_close_told();
                     self.let_go_if_over();
@@ -352,7 +373,7 @@ impl<H: Host> Connection<H> {
 
     fn stop_running(&self) {
         if self.is_run_by_caller() {
-            RUNNING.set(0);
+            RUNNING.set(Running::NOTHING);
         }
     }
 
@@ -402,7 +423,11 @@ impl<H: Host> Connection<H> {
     /// Whether the calling thread runs this connection's channel.
     #[must_use]
     pub fn is_run_by_caller(&self) -> bool {
-        RUNNING.get() == self.address()
+        RUNNING.get().connection == self.address()
+    }
+
+    fn note_run_by_caller(&self) {
+        RUNNING.set(Running { connection: self.address(), server: Arc::as_ptr(&self.core).addr() });
     }
 
     // ---- output ---------------------------------------------------------------------------------

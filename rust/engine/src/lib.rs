@@ -20,6 +20,7 @@ mod sync;
 pub mod task_queue;
 pub mod timer;
 pub mod token;
+mod wakeup;
 pub mod worker_pool;
 
 pub use sleepers::MAX_WORKERS;

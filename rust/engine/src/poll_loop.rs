@@ -6,16 +6,17 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam_queue::SegQueue;
 use mio::unix::SourceFd;
-use mio::{Events, Interest, Poll, Waker};
+use mio::{Events, Interest, Poll};
 
 use crate::open_descriptors::{note_closed, note_open};
 use crate::token::Token;
+use crate::wakeup::WakeUp;
 
 const EVENTS_PER_TURN: usize = 1024;
 const WAKER: mio::Token = mio::Token(usize::MAX);
@@ -51,7 +52,8 @@ pub struct LoopHandle<M> {
     messages: SegQueue<M>,
     is_asleep: AtomicBool,
     is_ended: AtomicBool,
-    waker: Waker,
+    /// `None` once the loop is gone: its descriptor must not outlive it in some connection's hands.
+    wake_up: Mutex<Option<WakeUp>>,
 }
 
 impl<M> LoopHandle<M> {
@@ -62,17 +64,20 @@ impl<M> LoopHandle<M> {
         // sleeps, or this thread sees that it is asleep.
         fence(Ordering::SeqCst);
         if self.is_asleep.load(Ordering::Relaxed) && self.is_asleep.swap(false, Ordering::AcqRel) {
-            // The descriptor is an eventfd of ours: the write can only fail when its counter is
-            // full, and then the loop is about to wake anyway.
-            drop(self.waker.wake());
+            self.lock_wake_up().iter().for_each(WakeUp::wake);
         }
         if self.is_ended.load(Ordering::Relaxed) {
             self.drop_messages();
         }
     }
 
+    fn lock_wake_up(&self) -> std::sync::MutexGuard<'_, Option<WakeUp>> {
+        self.wake_up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Nobody will take a message any more.
     fn end(&self) {
+        drop(self.lock_wake_up().take());
         self.is_ended.store(true, Ordering::Relaxed);
         // Pairs with the fence in `post`: a message is dropped here or by who posts it.
         fence(Ordering::SeqCst);
@@ -100,13 +105,15 @@ impl<M> PollLoop<M> {
     /// What `epoll_create`, `eventfd` say: the descriptor table is full.
     pub fn new() -> io::Result<Self> {
         let poll = Poll::new()?;
+        let wake_up = WakeUp::new()?;
+        poll.registry().register(&mut SourceFd(&wake_up.reader().as_raw_fd()), WAKER, Interest::READABLE)?;
+        // Last: from here on the descriptor is closed by `Drop`, which takes the note back.
         note_open(&poll);
-        let waker = Waker::new(poll.registry(), WAKER)?;
         let handle = LoopHandle {
             messages: SegQueue::new(),
             is_asleep: AtomicBool::new(false),
             is_ended: AtomicBool::new(false),
-            waker,
+            wake_up: Mutex::new(Some(wake_up)),
         };
         Ok(Self { poll, events: Events::with_capacity(EVENTS_PER_TURN), handle: Arc::new(handle) })
     }

@@ -17,6 +17,9 @@ use crate::poll_loop::LoopHandle;
 use crate::server_core::{Host, Message, ServerConfig, ServerCore};
 use crate::socket::Listener;
 
+/// How long a start that failed waits for the loops that had begun.
+const FAILED_START_PATIENCE: Duration = Duration::from_secs(5);
+
 /// A running server. Dropping it stops the loops without waiting for them.
 pub struct Server<H: Host> {
     core: Arc<ServerCore<H>>,
@@ -50,9 +53,15 @@ impl<H: Host> Server<H> {
         let server = Self { core, listeners: Mutex::new(held), loops, threads: Mutex::new(Vec::new()) };
         // The acceptor comes last, when all it hands connections to are there.
         for (index, driver) in drivers.into_iter().enumerate().rev() {
-            // On an error `server` is dropped, which stops the loops that were started.
-            let thread = spawn_without_signals(&format!("{}-io-{index}", server.core.config.name), driver)?;
-            server.lock_threads().push(thread);
+            let name = format!("{}-io-{index}", server.core.config.name);
+            match spawn_without_signals(&name, driver) {
+                Ok(thread) => server.lock_threads().push(thread),
+                Err(error) => {
+                    // The others have nothing to do yet, so they end at once.
+                    server.stop(FAILED_START_PATIENCE);
+                    return Err(error);
+                }
+            }
         }
         Ok(server)
     }

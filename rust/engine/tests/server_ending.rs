@@ -99,14 +99,15 @@ fn a_stop_in_the_middle_of_many_sends_loses_no_count() {
         let readers: Vec<_> = (0..8)
             .map(|_| {
                 let mut client = Client::new(TcpStream::connect(address).unwrap());
+                client.send(b"go\n");
                 let is_over = Arc::clone(&is_over);
                 thread::spawn(move || {
-                    client.send(b"go\n");
                     client.receive_to_the_end();
                     assert!(is_over.load(Ordering::SeqCst), "ended too early");
                 })
             })
             .collect();
+        eventually("all have come", || server.connections() == 8);
         eventually("much was sent", || server.stats().bytes_sent.load(Ordering::SeqCst) > 16_000_000);
         is_over.store(true, Ordering::SeqCst);
         server.end();

@@ -1,0 +1,151 @@
+"""`RunningServer`: the loops in Rust and the task dispatcher behind a `Server`, from their start to their end.
+
+Strategy: all or nothing. What is started is stopped in the order that keeps the promises: accept no more, let
+answers leave and queued work finish while there is time, then cancel, then end the loops.
+Must not know: states, locks, signals or who may call what; that is `Server`'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Self
+
+from wiretask import _native, housekeeper
+from wiretask.adjustments import Adjustments
+from wiretask.channels import ChannelOpening
+from wiretask.hooks import ServerHooks
+from wiretask.tasks import ThreadedTaskDispatcher
+
+if TYPE_CHECKING:
+    from wiretask.servers import Server
+
+__all__ = ["RunningServer"]
+
+_LOOP_PATIENCE_SECONDS = 5.0
+_STEP_SECONDS = 0.05
+#: What idle workers get to leave, when there is no time at all.
+_GRACE_SECONDS = 0.1
+
+
+class RunningServer:
+    """What `RunningServer.start` has started. Every method may be called from any thread.
+
+    Attributes:
+        native: the loops.
+        dispatcher: where channels are queued.
+    """
+
+    def __init__(
+        self, native: _native.Server, dispatcher: Any, own_dispatcher: ThreadedTaskDispatcher | None
+    ) -> None:
+        self.native = native
+        self.dispatcher = dispatcher
+        self._own_dispatcher = own_dispatcher
+
+    @classmethod
+    def start(cls, server: Server, listeners: Iterable[socket.socket], hooks: ServerHooks) -> Self:
+        """Start the loops of `server`, and workers if it has no dispatcher.
+
+        Raises:
+            OSError, RuntimeError: the system has no descriptors or threads left.
+        After failure: nothing runs.
+        """
+        name, dispatcher, own_dispatcher = type(server).__name__, server.task_dispatcher, None
+        with contextlib.ExitStack() as on_failure:
+            if dispatcher is None:
+                adj = server.adj
+                own_dispatcher = ThreadedTaskDispatcher(adj.threads, max_pending=adj.max_pending, name=name)
+                on_failure.callback(own_dispatcher.shutdown, timeout=_GRACE_SECONDS)
+                # Before the loops start: they may have work at once.
+                dispatcher = server.task_dispatcher = own_dispatcher
+                on_failure.callback(setattr, server, "task_dispatcher", None)
+            housekeeper.start()
+            queue = None
+            is_ours = isinstance(dispatcher, ThreadedTaskDispatcher)
+            if is_ours and type(dispatcher).addTask is ThreadedTaskDispatcher.addTask and not hooks.queues:
+                queue = dispatcher._queue
+            config = _native_settings(server.adj, hooks, name)
+            descriptors: list[int] = []
+            with contextlib.ExitStack() as copies:
+                for listener in listeners:
+                    descriptors.append(os.dup(listener.fileno()))
+                    copies.callback(os.close, descriptors[-1])
+                copies.pop_all()
+            native = _native.Server(server, ChannelOpening, queue, descriptors, config)
+            on_failure.pop_all()
+            return cls(native, dispatcher, own_dispatcher)
+
+    def is_served_by_caller(self) -> bool:
+        """Whether the calling thread works for the server: it cannot wait for the server's end."""
+        if isinstance(self.dispatcher, ThreadedTaskDispatcher) and self.dispatcher._queue.is_worker_thread():
+            return True
+        return housekeeper.is_current_thread() or self.native.is_run_by_caller()
+
+    def listen_again(self, count: int) -> None:
+        """Have all `count` listeners reported again on which connections wait."""
+        for index in range(count):
+            self.native.listen_again(index, True)
+
+    def stop(self, seconds_left: Callable[[], float]) -> bool:
+        """Stop gracefully while `seconds_left()`, which may fall at any time, is more than 0; then at once.
+
+        Returns:
+            True if everything came to its end in time.
+        Raises:
+            KeyboardInterrupt: Ctrl-C came; the loops have ended nevertheless.
+        Blocking: a little longer than there is time.
+        """
+        native = self.native
+        is_drained, still_running, has_ended = False, 0, False
+        try:
+            native.drain()
+            while not (is_drained := native.wait_drained(min(_STEP_SECONDS, max(0.0, seconds_left())))):
+                if seconds_left() <= 0:
+                    break
+            still_running = self._stop_dispatcher(seconds_left)
+        finally:
+            has_ended = native.stop(_LOOP_PATIENCE_SECONDS)
+        return is_drained and still_running == 0 and has_ended
+
+    def abandon(self) -> None:
+        """Let go, in the child of a fork, of what belongs to the parent's threads."""
+        self.native.abandon()
+
+    def _stop_dispatcher(self, seconds_left: Callable[[], float]) -> int:
+        """Let queued channels finish while there is time; return how many workers still run."""
+        dispatcher = self._own_dispatcher
+        if dispatcher is None or _native.is_exiting():
+            # At exit the dispatchers have been told already, and their workers are not waited for.
+            return 0
+        queue = dispatcher._queue
+        queue.close(drain=True)
+        begin = time.monotonic()
+        while queue.wait_for_workers(0, max(0.0, min(_STEP_SECONDS, seconds_left()))):
+            if seconds_left() <= 0:
+                break
+        grace = max(0.0, _GRACE_SECONDS - (time.monotonic() - begin))
+        return dispatcher.shutdown(cancel_pending=True, timeout=grace)
+
+
+def _native_settings(adj: Adjustments, hooks: ServerHooks, name: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "parser": hooks.parser,
+        "reports_open": hooks.reports_open,
+        "reports_close": hooks.reports_close,
+        "accepts_by_host": hooks.accepts,
+        "io_threads": adj.io_threads,
+        "recv_bytes": adj.recv_bytes,
+        "send_bytes": adj.send_bytes,
+        "high_watermark_bytes": adj.outbuf_high_watermark,
+        "connection_limit": adj.connection_limit,
+        "max_pipelined_requests": adj.max_pipelined_requests,
+        "log_socket_errors": adj.log_socket_errors,
+        "idle_timeout_seconds": adj.channel_timeout,
+        "request_timeout_seconds": adj.request_timeout_seconds,
+        "write_timeout_seconds": adj.write_timeout_seconds,
+    }
