@@ -218,9 +218,12 @@ class Server(Dispatcher):
     def __del__(self) -> None:
         if getattr(self, "_state", "stopped") == "stopped" or sys.is_finalizing():
             return
-        warnings.warn(f"{self!r} was never stopped", ResourceWarning, source=self, stacklevel=1)
-        with contextlib.suppress(Exception):
-            self.stop(0)
+        try:
+            warnings.warn(f"{self!r} was never stopped", ResourceWarning, source=self, stacklevel=1)
+        finally:
+            # Also where warnings are errors.
+            with contextlib.suppress(Exception):
+                self.stop(0)
 
     def stats(self) -> dict[str, Any]:
         """Return counters of the connections and, under "tasks", of the server's own dispatcher."""
