@@ -522,10 +522,7 @@ impl<H: Host> ChannelDriver<H> {
             }
         }
         connection.release_writers_now();
-        let keeps_channel = self.core.config.mode.report_close && connection.lock().has_channel();
-        if !keeps_channel && let Some(channel) = connection.detach_channel() {
-            self.core.release(channel);
-        }
+        connection.let_go_if_over();
         self.count_reason(connection, reason);
         self.core.count_closed();
     }

@@ -311,6 +311,7 @@ impl<H: Host> Connection<H> {
                 RUNNING.set(Running::NOTHING);
                 if is_told {
                     self.note_close_told();
+                    self.let_go_if_over();
                 }
                 if needs_owner {
                     self.attend();
@@ -357,6 +358,17 @@ impl<H: Host> Connection<H> {
     #[must_use]
     pub fn current_run(&self) -> Option<u64> {
         self.lock().state.current_run()
+    }
+
+    /// Lets the host's channel go if nothing will be asked of it any more: not before it was told of the
+    /// close, nor while tasks wait in it.
+    pub(crate) fn let_go_if_over(&self) {
+        let mut inner = self.lock();
+        let channel = if inner.state.is_over() { inner.channel.take() } else { None };
+        drop(inner);
+        if let Some(channel) = channel {
+            self.core.release(channel);
+        }
     }
 
     fn stop_running(&self) {
@@ -600,10 +612,6 @@ impl<H: Host> std::fmt::Debug for Connection<H> {
 impl<H: Host> Inner<H> {
     pub(crate) fn take_socket(&mut self) -> Option<Arc<PeerSocket>> {
         self.socket.take()
-    }
-
-    pub(crate) fn has_channel(&self) -> bool {
-        self.channel.is_some()
     }
 }
 

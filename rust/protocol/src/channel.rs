@@ -562,6 +562,12 @@ impl<C: StreamConsumer> ChannelState<C> {
         self.running.then_some(self.runs)
     }
 
+    /// Whether the connection is closed, that was said, and no worker has the channel or is to get it.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.phase == Phase::Closed && self.close_pending.is_none() && !self.running && !self.has_work()
+    }
+
     /// Whether the close is still to be reported.
     #[must_use]
     pub const fn is_close_due(&self) -> bool {
