@@ -38,27 +38,21 @@ class StopSignals:
 
     def __enter__(self) -> Self:
         self._reader, self._writer = socket.socketpair()
-        self._reader.setblocking(False)
-        self._writer.setblocking(False)
-        if threading.current_thread() is threading.main_thread():
-            self._previous_wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-            self._has_wakeup = True
-            for number in _STOPPING:
-                if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
-                    self._handlers[number] = signal.signal(number, self._handle)
+        try:
+            self._reader.setblocking(False)
+            self._writer.setblocking(False)
+            if threading.current_thread() is threading.main_thread():
+                self._take_over()
+        except BaseException:
+            # Ctrl-C may come in the middle.
+            self._give_back()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, handler in self._handlers.items():
-            signal.signal(number, handler)
-        self._handlers.clear()
-        if self._has_wakeup:
-            signal.set_wakeup_fd(self._previous_wakeup)
-            self._has_wakeup = False
-        self._reader.close()
-        self._writer.close()
+        self._give_back()
 
     def request_stop(self) -> None:
         """End the wait. Threads: any; signal handlers too."""
@@ -74,6 +68,31 @@ class StopSignals:
             poller.poll()
             with contextlib.suppress(BlockingIOError):
                 self._pass_on(self._reader.recv(4096))
+
+    def _take_over(self) -> None:
+        self._previous_wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        self._has_wakeup = True
+        for number in _STOPPING:
+            handler = signal.getsignal(number)
+            if handler in (signal.SIG_DFL, signal.default_int_handler):
+                self._handlers[number] = handler
+                signal.signal(number, self._handle)
+
+    def _give_back(self) -> None:
+        try:
+            # First, while Ctrl-C is still ours: nothing may write to a descriptor that is closed.
+            if self._has_wakeup:
+                signal.set_wakeup_fd(self._previous_wakeup)
+                self._has_wakeup = False
+            for number, handler in self._handlers.items():
+                signal.signal(number, handler)
+            self._handlers.clear()
+            # What came since the wait ended.
+            with contextlib.suppress(BlockingIOError):
+                self._pass_on(self._reader.recv(4096))
+        finally:
+            self._reader.close()
+            self._writer.close()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.is_hurried = self._is_requested

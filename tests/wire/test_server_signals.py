@@ -283,6 +283,33 @@ print("over", *sorted(set(reader.recv(10))))
         assert program.finish() == (0, "")
 
 
+def test_signals_that_come_while_the_server_stops_are_passed_on_too() -> None:
+    source = (
+        HANG
+        + """
+import socket
+reader, writer = socket.socketpair()
+writer.setblocking(False)
+reader.settimeout(20)
+signal.set_wakeup_fd(writer.fileno())
+server = Server("127.0.0.1", 0, adj=wiretask.Adjustments(shutdown_timeout_seconds=3600))
+say_when_running(server)
+threading.Thread(target=lambda: [time.sleep(0.001) for _ in iter(lambda: "stopping" in repr(server), True)]
+                 and print("stopping"), daemon=True).start()
+server.run()
+print("over", *reader.recv(10))
+"""
+    )
+    with Program(source) as program, connected(program.read_line()) as peer:
+        peer.sendall(b"x\n")
+        assert program.read_line() == "begun"
+        program.signal(signal.SIGTERM)
+        assert program.read_line() == "stopping"
+        program.signal(signal.SIGINT)
+        assert program.read_line() == f"over {int(signal.SIGTERM)} {int(signal.SIGINT)}"
+        assert program.finish()[0] == 0
+
+
 def test_ctrl_c_in_stop_is_raised_when_the_server_has_stopped() -> None:
     source = (
         HANG

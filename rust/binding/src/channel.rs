@@ -405,6 +405,8 @@ fn write(py: Python<'_>, connection: &Arc<PythonConnection>, data: &Bound<'_, Py
         Wrote::ShouldWait => {
             let wait = || connection.wait_for_room(false, None, gil::exiting);
             if gil::wait(py, Section::OutputWait, wait) != Some(true) {
+                // It is closed, or the process ends, and then nothing will be sent any more.
+                connection.abort(CloseReason::Aborted);
                 return Err(disconnected(py));
             }
         }
@@ -431,7 +433,11 @@ fn flush(py: Python<'_>, connection: &Arc<PythonConnection>, block: bool) -> PyR
     }
     let is_open = if block {
         let wait = || connection.wait_for_room(true, None, gil::exiting);
-        gil::wait(py, Section::OutputWait, wait) == Some(true)
+        let is_sent = gil::wait(py, Section::OutputWait, wait) == Some(true);
+        if !is_sent {
+            connection.abort(CloseReason::Aborted);
+        }
+        is_sent
     } else {
         gil::detached(py, Section::Send, || connection.send_now());
         !connection.is_closed()
