@@ -216,6 +216,9 @@ class ServerChannel(_native.Channel):
 
     def _serve(self, request: Any) -> None:
         """Make the task of a request and run it: what `handle_request` and `queue_task` come to."""
+        if self._tasks:
+            # They were queued before.
+            self._run_tasks()
         is_started = True
         task: Any = None
         try:
@@ -284,8 +287,11 @@ class ServerChannel(_native.Channel):
         return True
 
     def _run_tasks(self) -> None:
+        """Run the tasks there are now; those that come meanwhile have their turn after other input."""
         is_first = True
-        while (task := self._next_task()) is not None:
+        for _ in range(len(self._tasks)):
+            if (task := self._next_task()) is None:
+                return
             if self._is_closing:
                 cancel_task(task)
                 continue
@@ -297,6 +303,8 @@ class ServerChannel(_native.Channel):
                 task.service()
             except BaseException:
                 self._handle_exception()
+        if self._tasks and not self._tasks_left():
+            self._cancel_tasks()
 
     def _handle_exception(self) -> None:
         try:
