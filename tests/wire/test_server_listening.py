@@ -235,15 +235,26 @@ def test_a_path_that_was_unlinked_does_not_hurt_the_other_listeners(
     assert server.stop() is True
 
 
-def test_a_listener_that_is_shut_down_under_the_server_does_not_hurt_the_others(
-    serving: Any, connect: Any, caplog: pytest.LogCaptureFixture
+class AcceptingServer(EchoServer):
+    """Its connections are accepted in Python."""
+
+    def handle_accept(self) -> None:
+        super().handle_accept()
+
+
+@pytest.mark.parametrize("server_class", [EchoServer, AcceptingServer])
+def test_a_listener_that_is_shut_down_under_the_server_is_logged_once_and_does_not_hurt_the_others(
+    serving: Any, connect: Any, caplog: pytest.LogCaptureFixture, server_class: type
 ) -> None:
     broken = socket.socket()
     broken.bind(("127.0.0.1", 0))
-    server = serving(EchoServer, "127.0.0.1", 0, adj=Adjustments(sockets=(broken,)))
+    server = serving(server_class, "127.0.0.1", 0, adj=Adjustments(sockets=(broken,)))
+    assert connect(server).ask(b"x") == b"x"
     broken.shutdown(socket.SHUT_RDWR)
     until(lambda: "a listener is lost" in caplog.text, "the log message")
-    assert connect(server).ask(b"x") == b"x"
+    for _ in range(3):
+        assert connect(server).ask(b"x") == b"x"
+    assert [record.levelname for record in caplog.records].count("ERROR") == 1
     assert server.stop() is True
 
 

@@ -26,6 +26,13 @@ def say_when_running(server):
             time.sleep(0.001)
         print(server.effective_port)
     threading.Thread(target=say, daemon=True).start()
+
+def say_when_stopping(server):
+    def say():
+        while "stopping" not in repr(server):
+            time.sleep(0.001)
+        print("stopping")
+    threading.Thread(target=say, daemon=True).start()
 """
 
 SERVE = (
@@ -144,8 +151,7 @@ def test_the_second_signal_does_not_wait_for_a_task_whose_client_has_gone() -> N
         + """
 server = Server("127.0.0.1", 0, adj=wiretask.Adjustments(shutdown_timeout_seconds=3600))
 say_when_running(server)
-threading.Thread(target=lambda: [time.sleep(0.001) for _ in iter(lambda: "stopping" in repr(server), True)]
-                 and print("stopping"), daemon=True).start()
+say_when_stopping(server)
 server.run()
 print("over")
 """
@@ -294,8 +300,7 @@ reader.settimeout(20)
 signal.set_wakeup_fd(writer.fileno())
 server = Server("127.0.0.1", 0, adj=wiretask.Adjustments(shutdown_timeout_seconds=3600))
 say_when_running(server)
-threading.Thread(target=lambda: [time.sleep(0.001) for _ in iter(lambda: "stopping" in repr(server), True)]
-                 and print("stopping"), daemon=True).start()
+say_when_stopping(server)
 server.run()
 print("over", *reader.recv(10))
 """
@@ -318,8 +323,8 @@ server = Server("127.0.0.1", 0)
 server.start()
 print(server.effective_port)
 sys.stdin.readline()
+say_when_stopping(server)
 try:
-    print("stopping")
     server.stop(3600)
 except KeyboardInterrupt:
     print("interrupted", server)

@@ -230,6 +230,9 @@ impl<H: Host> ChannelDriver<H> {
             Message::Attend(token) => self.guarded(Some(token), |driver| driver.attend(token)),
             Message::FlushSoon(token) => self.flush_later(token),
             Message::ListenAgain(index) => self.listen_again(index),
+            Message::AcceptFailed(index, error) => {
+                self.handle_accept_fault(index, &error);
+            }
             Message::ListenLater => self.accept_at_ms = Some(self.core.now_ms() + ACCEPT_PAUSE_MS),
             Message::Drain => self.drain(),
             Message::Stop => self.is_stopped = true,
@@ -279,14 +282,11 @@ impl<H: Host> ChannelDriver<H> {
                     self.core.stats.accepted.fetch_add(1, Ordering::Relaxed);
                     self.hand_out(socket, peer);
                 }
-                Err(error) => match AcceptFault::of(&error) {
-                    AcceptFault::WouldBlock => return,
-                    AcceptFault::Connection => {
-                        self.core.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
+                Err(error) => {
+                    if self.handle_accept_fault(index, &error) {
+                        return;
                     }
-                    AcceptFault::Exhausted => return self.pause_accepting(&error),
-                    AcceptFault::Listener => return self.lose_listener(index, &error),
-                },
+                }
             }
         }
         if let Some(Some(listening)) = self.listeners.get(index) {
@@ -306,6 +306,20 @@ impl<H: Host> ChannelDriver<H> {
         } else {
             home.post(Message::Adopt(newcomer));
         }
+    }
+
+    /// Deals with an error of `accept`; whether the listener is to be left alone for now.
+    fn handle_accept_fault(&mut self, index: usize, error: &io::Error) -> bool {
+        match AcceptFault::of(error) {
+            AcceptFault::WouldBlock => {}
+            AcceptFault::Connection => {
+                self.core.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
+                return false;
+            }
+            AcceptFault::Exhausted => self.pause_accepting(error),
+            AcceptFault::Listener => self.lose_listener(index, error),
+        }
+        true
     }
 
     fn pause_accepting(&mut self, error: &io::Error) {

@@ -15,7 +15,7 @@ use crate::channel_driver::ChannelDriver;
 use crate::connection::{Connection, Newcomer};
 use crate::poll_loop::LoopHandle;
 use crate::server_core::{Host, Message, ServerConfig, ServerCore};
-use crate::socket::Listener;
+use crate::socket::{AcceptFault, Listener};
 
 /// How long a start that failed waits for the loops that had begun.
 const FAILED_START_PATIENCE: Duration = Duration::from_secs(5);
@@ -96,18 +96,29 @@ impl<H: Host> Server<H> {
             return Ok(None);
         }
         let stats = &self.core.stats;
-        match listener.accept() {
-            Ok((socket, peer)) => {
-                let accepted = stats.accepted.fetch_add(1, Ordering::Relaxed);
-                let index = usize::try_from(accepted).unwrap_or(0) % self.loops.len().max(1);
-                let home = self.loops.get(index).ok_or(io::ErrorKind::NotFound)?;
-                let core = Arc::clone(&self.core);
-                Ok(Some(Arc::new(Connection::new(core, Arc::clone(home), socket, peer))))
-            }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => {
-                stats.accept_errors.fetch_add(1, Ordering::Relaxed);
-                Err(error)
+        loop {
+            let error = match listener.accept() {
+                Ok((socket, peer)) => {
+                    let accepted = stats.accepted.fetch_add(1, Ordering::Relaxed);
+                    let index = usize::try_from(accepted).unwrap_or(0) % self.loops.len().max(1);
+                    let home = self.loops.get(index).ok_or(io::ErrorKind::NotFound)?;
+                    let core = Arc::clone(&self.core);
+                    return Ok(Some(Arc::new(Connection::new(core, Arc::clone(home), socket, peer))));
+                }
+                Err(error) => error,
+            };
+            match AcceptFault::of(&error) {
+                AcceptFault::WouldBlock => return Ok(None),
+                AcceptFault::Connection => {
+                    stats.accept_errors.fetch_add(1, Ordering::Relaxed);
+                }
+                AcceptFault::Exhausted | AcceptFault::Listener => {
+                    // The loop has the timer, the listener and the log.
+                    if let Some(acceptor) = self.loops.first() {
+                        acceptor.post(Message::AcceptFailed(listener_index, error));
+                    }
+                    return Ok(None);
+                }
             }
         }
     }

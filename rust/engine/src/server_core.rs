@@ -3,6 +3,7 @@
 //! The embedding (Python, or a test) is the `Host`: it queues connections for its workers and keeps
 //! a channel object a connection. Nothing here knows what a worker is.
 
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
@@ -112,6 +113,8 @@ pub enum Message<H: Host> {
     FlushSoon(Token),
     /// Accept again: there is room, or the host is done with the listener of this index.
     ListenAgain(Option<usize>),
+    /// The host got this error from the listener of this index.
+    AcceptFailed(usize, io::Error),
     /// The host could not accept: report its listeners again a little later.
     ListenLater,
     /// Close the listeners, let connections end.
