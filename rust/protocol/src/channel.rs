@@ -518,9 +518,12 @@ impl<C: StreamConsumer> ChannelState<C> {
             && (self.ready.first.is_some() || (self.mode.raw && (!self.waiting.is_empty() || self.end_due)))
     }
 
-    /// Whether the worker has had the channel for so long that others come first.
-    const fn is_run_long(&self, now_ms: u64) -> bool {
-        !self.is_run_fresh && now_ms.saturating_sub(self.run_since_ms) >= LONG_RUN_MS
+    /// Whether the worker has had the channel for so long that others come first. What is told of a closed
+    /// channel is the last of it, and is told at once.
+    fn is_run_long(&self, now_ms: u64) -> bool {
+        !self.is_run_fresh
+            && self.phase != Phase::Closed
+            && now_ms.saturating_sub(self.run_since_ms) >= LONG_RUN_MS
     }
 
     /// Tasks of the channel were queued from outside the worker that runs it.

@@ -595,3 +595,14 @@ fn tasks_that_keep_coming_do_not_keep_requests_from_being_served() {
         assert!(state.handle_tasks_queued());
     }
 }
+
+#[test]
+fn the_last_of_a_closed_channel_is_told_in_the_same_run_however_long_it_takes() {
+    let mut state = new_state(ChannelMode { raw: false, report_open: false, report_close: true });
+    feed(&mut state, b"1\n");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work(&mut state), "request 1");
+    state.abort(CloseReason::ConnectionLost);
+    assert_eq!(action(&mut state), Some(Action::Close(CloseReason::ConnectionLost)));
+    assert!(matches!(state.next_work(make, &limits(), 1000), Some(Work::Closed)));
+}
