@@ -129,14 +129,13 @@ class Adjustments:
     Threads:
         threads: worker threads that run tasks, 1 to 4096.
         io_threads: threads that do the socket I/O, 1 to 64. More than one helps only with very many
-        connections.
+            connections.
         max_pending: how many tasks may wait, 1 or more; None: no bound of its own (a server's queue cannot
             outgrow `connection_limit`).
     Listening:
         listen: where to listen besides the server's own ip and port: a str, several separated by white space,
-        or
-            a sequence of str: "host:port", "*:port", ":port", "[v6]:port", "unix:/path". Kept as a tuple of
-            str; `listen_addresses` has them parsed.
+            or a sequence of str: "host:port", "*:port", ":port", "[v6]:port", "unix:/path". Kept as a tuple
+            of str; `listen_addresses` has them parsed.
         sockets: bound stream sockets (inet, inet6, unix) to serve as well, for example from a service
             manager. The server that gets them closes them.
         unix_socket_perms: permission bits of Unix sockets the server makes, 0 to 0o777.
@@ -146,7 +145,7 @@ class Adjustments:
         ipv4, ipv6: which families host names and "*" stand for; not both False.
     Connections:
         socket_options: (level, option, value) triples set on each accepted TCP connection; value an int or
-        bytes.
+            bytes.
         recv_bytes: largest piece handed to a Python `received`, 1 to 2**30.
         send_bytes: `write` sends once so many bytes wait, 1 to 2**30.
         outbuf_high_watermark: bytes of unsent output above which `write` blocks, 1 to 2**40.

@@ -40,6 +40,7 @@ from wiretask.listeners import bind_listeners, close_listeners
 from wiretask.logs import log_at
 from wiretask.running_server import RunningServer
 from wiretask.signals import StopSignals
+from wiretask.tasks import has_method
 
 __all__ = ["Server"]
 
@@ -67,8 +68,9 @@ class Server(Dispatcher):
         OSError: an address cannot be bound; the message names it. TypeError, ValueError: a bad argument.
     After failure: nothing is bound.
 
-    No thread runs before `run`, `start` or `wiretask.loop()`. A server that has been stopped cannot be
-    started again. All methods may be called from any thread.
+    No thread runs before `run`, `start` or `wiretask.loop()`. A server stands in its map
+    (`wiretask.socket_map`) and goes on until it is stopped, whoever else holds it; a program that ends stops
+    it. A server that has been stopped cannot be started again. All methods may be called from any thread.
     """
 
     channel_class: type[ServerChannel] = ServerChannel
@@ -96,8 +98,10 @@ class Server(Dispatcher):
         self.adj = Adjustments() if adj is None else adj
         if not isinstance(self.adj, Adjustments):
             raise TypeError(f"adj is a wiretask.Adjustments, not {adj!r}")
-        if task_dispatcher is not None and not callable(getattr(task_dispatcher, "addTask", None)):
+        if task_dispatcher is not None and not has_method(task_dispatcher, "addTask"):
             raise TypeError(f"task_dispatcher is an ITaskDispatcher, not {task_dispatcher!r}")
+        if hit_log is not None and not has_method(hit_log, "log"):
+            raise TypeError(f"hit_log is an object with log(message), not {hit_log!r}")
         self.task_dispatcher = task_dispatcher
         self.hit_log = hit_log
         self.verbose = verbose
@@ -145,7 +149,7 @@ class Server(Dispatcher):
         Calling it again does nothing.
 
         Raises:
-            TypeError: a class attribute is unusable; see `ServerHooks`.
+            TypeError: a class attribute (`channel_class`, `parser_class`, ...) is unusable; the message says why.
             ServerClosedError: the server has been stopped.
             OSError, RuntimeError: the system has no descriptors or threads left.
         After failure: nothing runs, and it can be tried again.
@@ -192,12 +196,14 @@ class Server(Dispatcher):
         Returns:
             True if everything came to its end in time; when it is called again, what the first call returned.
         Raises:
-            ValueError: timeout is negative or no number.
+            TypeError, ValueError: timeout is no number, or negative.
             KeyboardInterrupt: Ctrl-C came; the server has stopped nevertheless.
         Threads: any, signal handlers included. May be called again, and before `start`.
         Blocking: up to about `timeout`.
         """
         patience = self.adj.shutdown_timeout_seconds if timeout is None else timeout
+        if not isinstance(patience, (int, float)):
+            raise TypeError(f"timeout is a number of seconds, 0 or more, or None, not {timeout!r}")
         if not patience >= 0:
             raise ValueError(f"timeout is a number of seconds, 0 or more, or None, not {timeout!r}")
         return self._stop(patience)
@@ -218,9 +224,12 @@ class Server(Dispatcher):
     def __del__(self) -> None:
         if getattr(self, "_state", "stopped") == "stopped" or sys.is_finalizing():
             return
-        warnings.warn(f"{self!r} was never stopped", ResourceWarning, source=self, stacklevel=1)
-        with contextlib.suppress(Exception):
-            self.stop(0)
+        try:
+            warnings.warn(f"{self!r} was never stopped", ResourceWarning, source=self, stacklevel=1)
+        finally:
+            # Also where warnings are errors.
+            with contextlib.suppress(Exception):
+                self.stop(0)
 
     def stats(self) -> dict[str, Any]:
         """Return counters of the connections and, under "tasks", of the server's own dispatcher."""
@@ -440,7 +449,8 @@ def _addresses(ip: str | None, port: int | None, adj: Adjustments) -> list[Liste
         addresses.append(ListenAddress.parse(ip))
     elif ip is not None:
         if port is None:
-            raise TypeError("port is an int from 0 to 65535, not None")
+            hint = f'; a Unix socket is "unix:{ip}"' if isinstance(ip, str) and ip.startswith("/") else ""
+            raise TypeError(f"port is an int from 0 to 65535, not None{hint}")
         addresses.append(ListenAddress.of_host(ip, port))
     elif port is not None:
         raise TypeError("ip is None, so port must be None too")

@@ -18,7 +18,7 @@ import operator
 import threading
 import time
 import weakref
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import Any, Protocol, Self, TypedDict
 
 from zope.interface import implementer
@@ -30,7 +30,7 @@ from wiretask.housekeeper import cancel_task, report, safe_repr
 from wiretask.interfaces import ITask, ITaskDispatcher
 from wiretask.workers import cancel_orphans, run_worker
 
-__all__ = ["DispatcherStats", "Task", "TaskLike", "ThreadedTaskDispatcher", "check_task"]
+__all__ = ["DispatcherStats", "Task", "TaskLike", "ThreadedTaskDispatcher", "check_task", "has_method"]
 
 _log = logging.getLogger("wiretask.task")
 
@@ -126,7 +126,10 @@ class ThreadedTaskDispatcher:
     def __init__(self, threads: int = 0, *, max_pending: int | None = None, name: str = "wiretask") -> None:
         count = _checked_count("threads", threads)
         if max_pending is not None:
-            max_pending = operator.index(max_pending)
+            try:
+                max_pending = operator.index(max_pending)
+            except TypeError:
+                raise TypeError(f"max_pending must be None or an int, not {max_pending!r}") from None
             if max_pending < 1:
                 raise ValueError(f"max_pending must be None or at least 1, not {max_pending}")
         if not isinstance(name, str):
@@ -198,9 +201,12 @@ class ThreadedTaskDispatcher:
         Returns:
             How many workers still run a task when the time is over, the caller not counted; also logged.
         Raises:
+            TypeError: timeout is no number; nothing has changed.
             KeyboardInterrupt: a signal came; what was to be cancelled has been.
         Threads: any; a worker does not wait for itself. Idempotent. Blocking: up to `timeout`.
         """
+        if not isinstance(timeout, (int, float)):
+            raise TypeError(f"timeout must be a number of seconds, not {timeout!r}")
         deadline = time.monotonic() + max(0.0, timeout)
         queue = self._queue
         queue.close(drain=not cancel_pending)
@@ -320,16 +326,25 @@ def check_task(task: object) -> None:
     """Raise unless `task` has the three methods of ITask."""
     if task is None:
         raise ValueError("the task must not be None")
-    missing = [method for method in ("service", "cancel", "defer") if not callable(getattr(task, method, None))]
+    missing = [method for method in ("service", "cancel", "defer") if not has_method(task, method)]
     if missing:
         raise TypeError(
             f"a task needs {', '.join(f'{method}()' for method in missing)}, which {safe_repr(task)} lacks"
         )
 
 
+def has_method(thing: object, name: str) -> bool:
+    """Whether `thing.name` can be called; not so for a class that nobody has made an object of."""
+    method = getattr(thing, name, None)
+    return callable(method) and not (isinstance(thing, type) and isinstance(method, FunctionType))
+
+
 def _checked_count(argument: str, count: int) -> int:
     """The number of workers that was asked for, if it can be had."""
-    number = operator.index(count)
+    try:
+        number = operator.index(count)
+    except TypeError:
+        raise TypeError(f"{argument} must be an int of 0..{TaskQueue.MAX_WORKERS}, not {count!r}") from None
     if not 0 <= number <= TaskQueue.MAX_WORKERS:
         raise ValueError(f"{argument} must be 0..{TaskQueue.MAX_WORKERS}, not {number}")
     return number

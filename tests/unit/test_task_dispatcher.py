@@ -79,6 +79,12 @@ def test_object_without_a_method_is_a_type_error_that_names_it(missing):
         assert dispatcher.getPendingTasksEstimate() == 0
 
 
+@pytest.mark.parametrize("kind", [Task, RecordingTask])
+def test_class_of_tasks_is_no_task(kind):
+    with ThreadedTaskDispatcher() as dispatcher, pytest.raises(TypeError, match=kind.__qualname__):
+        dispatcher.addTask(kind)
+
+
 def test_full_queue_refuses_and_cancels():
     with busy_dispatcher(max_pending=2) as (dispatcher, _):
         waiting = [RecordingTask(), RecordingTask()]
@@ -259,9 +265,19 @@ def test_impossible_thread_counts_are_refused(count):
 
 
 @pytest.mark.parametrize("arguments", [{"threads": "4"}, {"max_pending": 1.5}, {"name": 5}])
-def test_arguments_of_the_wrong_type_are_refused(arguments):
-    with pytest.raises(TypeError):
+def test_arguments_of_the_wrong_type_are_refused_by_name(arguments):
+    with pytest.raises(TypeError, match=next(iter(arguments))):
         ThreadedTaskDispatcher(**arguments)
+
+
+@pytest.mark.parametrize("timeout", [None, "5"])
+def test_timeout_that_is_no_number_shuts_nothing(timeout):
+    task = RecordingTask()
+    with ThreadedTaskDispatcher(1) as dispatcher:
+        with pytest.raises(TypeError, match="timeout"):
+            dispatcher.shutdown(timeout=timeout)
+        dispatcher.addTask(task)
+        task.wait()
 
 
 def test_max_pending_must_be_positive():

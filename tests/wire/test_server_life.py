@@ -103,10 +103,10 @@ def test_an_exception_in_the_block_stops_the_server_and_passes_on() -> None:
     assert "stopped" in repr(server)
 
 
-@pytest.mark.parametrize("timeout", [-1, float("nan")])
-def test_a_bad_timeout_stops_nothing(serving: Any, connect: Any, timeout: float) -> None:
+@pytest.mark.parametrize(("timeout", "error"), [(-1, ValueError), (float("nan"), ValueError), ("5", TypeError)])
+def test_a_bad_timeout_stops_nothing(serving: Any, connect: Any, timeout: Any, error: type[Exception]) -> None:
     server = serving(EchoServer)
-    with pytest.raises(ValueError, match="timeout"):
+    with pytest.raises(error, match="timeout"):
         server.stop(timeout)
     assert connect(server).ask(b"x") == b"x"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import socket
 import stat
@@ -294,13 +295,27 @@ def test_a_bad_address_is_an_error_of_the_constructor(ip: Any, port: Any, error:
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"adj": {}}, {"adj": "x"}, {"task_dispatcher": object()}, {"task_dispatcher": 4}]
+    "arguments",
+    [
+        {"adj": {}},
+        {"adj": "x"},
+        {"task_dispatcher": object()},
+        {"task_dispatcher": 4},
+        {"task_dispatcher": wiretask.ThreadedTaskDispatcher},
+        {"hit_log": 5},
+        {"hit_log": logging.StreamHandler},
+    ],
 )
 def test_a_bad_argument_is_a_type_error_and_opens_nothing(arguments: dict[str, Any]) -> None:
     before = descriptors()
     with pytest.raises(TypeError):
         EchoServer("127.0.0.1", 0, **arguments)
     assert descriptors() == before
+
+
+def test_a_path_without_its_prefix_is_answered_with_the_right_spelling() -> None:
+    with pytest.raises(TypeError, match='"unix:/run/x"'):
+        EchoServer("/run/x", None)
 
 
 def test_a_server_behaves_as_a_listening_socket_does_when_it_is_read_written_or_connected(serving: Any) -> None:

@@ -268,18 +268,31 @@ impl Channel {
     }
 
     /// Take bytes for the peer and return how many: all of them.
+    ///
+    /// What the task that runs writes leaves when it is done, on `flush`, or when `adj.send_bytes` wait; what
+    /// another thread writes leaves at once.
+    ///
+    /// Raises:
+    ///     TypeError: data is not bytes-like.
+    ///     ClientDisconnectedError: the connection is closed, or closing.
+    /// After failure: nothing of `data` will be sent, unless the connection was lost meanwhile.
+    /// Threads: any. Blocking: while more than `adj.outbuf_high_watermark` bytes wait.
     #[pyo3(signature = (data))]
     fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
         write(py, self.bound()?, data)
     }
 
-    /// Send what waits, as far as the socket takes it; with `block` until it has taken all.
+    /// Send what waits, as far as the socket takes it; with `block` wait until it has taken all.
+    ///
+    /// Raises:
+    ///     ClientDisconnectedError: the connection is closed, or was lost.
+    /// Threads: any. Blocking: only with `block`, until the peer has read or `adj.write_timeout_seconds` is over.
     #[pyo3(signature = (block = false))]
     fn flush(&self, py: Python<'_>, block: bool) -> PyResult<()> {
         flush(py, self.bound()?, block)
     }
 
-    /// Serve no further request, and close when the output is out.
+    /// Serve no further request, and close when the output is out. Any thread; twice is harmless.
     fn close_when_done(&self, py: Python<'_>) -> PyResult<()> {
         if let Some(connection) = self.own()? {
             gil::detached(py, Section::Send, || connection.close_when_done());

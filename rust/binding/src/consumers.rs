@@ -145,6 +145,13 @@ impl StreamConsumer {
 #[pymethods]
 impl StreamConsumer {
     /// Take bytes from the stream and return how many were consumed.
+    ///
+    /// Args:
+    ///     data: the next bytes, in order; may be empty; any length. It may be re-used after the call.
+    /// Returns:
+    ///     0..len(data) bytes. Less than len(data) only once `completed` is true.
+    /// Raises:
+    ///     TypeError: data is not bytes-like or not contiguous. A peer's error never raises: see `error`.
     fn received(&self, data: &Bound<'_, PyAny>) -> PyResult<usize> {
         if let Ok(data) = data.cast::<PyBytes>() {
             return Ok(self.state().consumer.received(data.as_bytes()));
@@ -165,7 +172,7 @@ impl StreamConsumer {
         Some(to_exception(py, Fault::Protocol(&error)).into_value(py).into_any())
     }
 
-    /// The message's content, without terminator or prefix.
+    /// The message's content, without terminator or prefix. RuntimeError: there is none, or an `error`.
     #[getter]
     fn value(&self, py: Python<'_>) -> PyResult<Py<PyBytes>> {
         let mut state = self.state();
@@ -211,7 +218,12 @@ impl StreamConsumer {
     }
 }
 
-/// A consumer of exactly n bytes.
+/// A consumer of exactly n bytes; with n = 0 it is completed from the start.
+///
+/// Args:
+///     n: the length in bytes, 0..2**64-1. Memory follows what arrives.
+/// Raises:
+///     TypeError, ValueError: n is no such number.
 #[pyclass(module = "wiretask.consumers", extends = StreamConsumer, subclass, frozen, immutable_type)]
 #[derive(Default)]
 pub struct FixedStream;
@@ -226,6 +238,9 @@ impl FixedStream {
     }
 
     /// A native factory of such consumers, for use as `parser_class`.
+    ///
+    /// Raises:
+    ///     ValueError: n is less than 1: there would be messages without end between two bytes.
     #[classmethod]
     #[pyo3(signature = (n), text_signature = "($cls, n)")]
     fn configured(cls: &Bound<'_, PyType>, n: Length) -> PyResult<ConsumerFactory> {
@@ -233,7 +248,16 @@ impl FixedStream {
     }
 }
 
-/// A consumer of one line, without its terminator: a line feed with at most one carriage return before it.
+/// A consumer of one line: a line feed ends it, one carriage return before that is not content either.
+///
+/// A blank line is `empty`. A line too long is the error "line_too_long" as soon as max_bytes have come.
+///
+/// Args:
+///     adj: what a server passes to its `parser_class`; ignored.
+///     max_bytes: the longest line in bytes of the stream, terminator included; at least 1.
+/// Raises:
+///     TypeError: a number, str or bytes was given as `adj`: meant as a limit, no doubt.
+///     ValueError: max_bytes is out of range.
 #[pyclass(module = "wiretask.consumers", extends = StreamConsumer, subclass, frozen, immutable_type)]
 #[derive(Default)]
 pub struct Line;
@@ -257,7 +281,15 @@ impl Line {
     }
 }
 
-/// A consumer of everything up to a delimiter, which is not part of the value.
+/// A consumer of everything up to the first occurrence of a delimiter, which is not part of the value.
+///
+/// A message too long is the error "message_too_long" as soon as max_bytes have come. An empty message counts.
+///
+/// Args:
+///     delimiter: 1 to 1024 bytes.
+///     max_bytes: the longest message in bytes of the stream, delimiter included; at least its length.
+/// Raises:
+///     TypeError, ValueError: an argument is not that.
 #[pyclass(module = "wiretask.consumers", extends = StreamConsumer, subclass, frozen, immutable_type)]
 #[derive(Default)]
 pub struct Delimiter;
@@ -286,6 +318,18 @@ impl Delimiter {
 }
 
 /// A consumer of a length and that many bytes; the length is not part of the value.
+///
+/// A length above the limit is the error "length_too_large" before any content is taken; a varint must be in
+/// its shortest form ("length_overlong") and fit into 64 bits ("length_overflow").
+///
+/// Args:
+///     adj: what a server passes to its `parser_class`; ignored.
+///     size: how many bytes the length has: 1, 2, 4 or 8, or "varint" for unsigned LEB128 of at most 10 bytes.
+///     byteorder: "big" or "little": the byte order of the length; means nothing for 1 byte and for a varint.
+///     max_bytes: the longest message in bytes of the stream, length included; at least the length's own.
+/// Raises:
+///     TypeError: a number, str or bytes was given as `adj`: meant as a size, no doubt.
+///     ValueError: an argument is not that.
 #[pyclass(module = "wiretask.consumers", extends = StreamConsumer, subclass, frozen, immutable_type)]
 #[derive(Default)]
 pub struct LengthPrefixed;
