@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from wiretask.adjustments import Adjustments
     from wiretask.servers import Server
 
-__all__ = ["ServerChannel"]
+__all__ = ["ServerChannel", "cancel_waiting_tasks", "forget_waiting_tasks"]
 
 _LOG = logging.getLogger("wiretask.server")
 _TASK_LOG = logging.getLogger("wiretask.task")
@@ -85,6 +85,12 @@ class ServerChannel(_native.Channel):
         server: Server = self._server
         return server
 
+    def _server_or_none(self) -> Server | None:
+        try:
+            return self.server
+        except ReferenceError:
+            return None
+
     @property
     def adj(self) -> Adjustments:
         """The server's settings."""
@@ -118,6 +124,8 @@ class ServerChannel(_native.Channel):
             self._give_up()
             self._cancel_tasks()
             raise
+        finally:
+            self._note_tasks()
 
     def cancel(self) -> None:
         """Cancel the tasks that wait, and close. Called instead of `service` when there will be none.
@@ -127,6 +135,7 @@ class ServerChannel(_native.Channel):
         # In this order: a task that another thread queues after the first step is told that it is too late.
         is_close_due = self._cancel_queued()
         self._cancel_tasks()
+        self._note_tasks()
         if is_close_due:
             self._handle_event(_native.WORK_CLOSED)
 
@@ -154,6 +163,7 @@ class ServerChannel(_native.Channel):
             cancel_task(task)
             raise
         self._tasks.append(task)
+        _with_tasks[id(self)] = self
         if not self._tasks_queued():
             # Whatever still waits then, this task or others, will not be run.
             self._cancel_tasks()
@@ -216,6 +226,9 @@ class ServerChannel(_native.Channel):
 
     def _serve(self, request: Any) -> None:
         """Make the task of a request and run it: what `handle_request` and `queue_task` come to."""
+        if self._tasks:
+            # They were queued before.
+            self._run_tasks()
         is_started = True
         task: Any = None
         try:
@@ -284,8 +297,11 @@ class ServerChannel(_native.Channel):
         return True
 
     def _run_tasks(self) -> None:
+        """Run the tasks there are now; those that come meanwhile have their turn after other input."""
         is_first = True
-        while (task := self._next_task()) is not None:
+        for _ in range(len(self._tasks)):
+            if (task := self._next_task()) is None:
+                return
             if self._is_closing:
                 cancel_task(task)
                 continue
@@ -297,6 +313,8 @@ class ServerChannel(_native.Channel):
                 task.service()
             except BaseException:
                 self._handle_exception()
+        if self._tasks and not self._tasks_left():
+            self._cancel_tasks()
 
     def _handle_exception(self) -> None:
         try:
@@ -309,12 +327,34 @@ class ServerChannel(_native.Channel):
         while (task := self._next_task()) is not None:
             cancel_task(task)
 
+    def _note_tasks(self) -> None:
+        """Leave `_with_tasks` if no task waits; another thread may queue one at any moment."""
+        if _with_tasks.pop(id(self), None) is not None and self._tasks:
+            _with_tasks[id(self)] = self
+
     def _next_task(self) -> Any:
         """Take the next task out, which is then the caller's alone; None: there is none."""
         try:
             return self._tasks.popleft()
         except IndexError:
             return None
+
+
+_with_tasks: dict[int, ServerChannel] = {}
+"""The channels in which tasks were queued that may still wait, by `id`."""
+
+
+def cancel_waiting_tasks(server: Server) -> None:
+    """Cancel what waits in a stopped server's channels behind tasks that have not come to their end."""
+    for channel in list(_with_tasks.values()):
+        if channel._server_or_none() is server:
+            channel._cancel_tasks()
+            channel._note_tasks()
+
+
+def forget_waiting_tasks() -> None:
+    """In the child of a fork: the tasks are the parent's, and it is for the parent to serve or cancel them."""
+    _with_tasks.clear()
 
 
 def _current() -> BaseException:

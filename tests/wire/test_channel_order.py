@@ -255,30 +255,45 @@ def test_tasks_behind_one_that_closes_are_cancelled(serving, connect):
     assert ("served", "behind") not in tasks.outcomes
 
 
-def test_task_that_queues_itself_again_does_not_stop_others(serving, connect):
-    """A ticker: each tick is a task of its own, queued when the one before is done."""
+@PARSERS
+def test_task_that_queues_itself_for_ever_stops_neither_its_channel_nor_others(serving, connect, base):
     tasks = Tasks()
-    ticks: list[int] = []
 
     def start(channel: Any) -> None:
         def tick() -> None:
-            ticks.append(1)
-            if not channel.closed and len(ticks) < 100_000:
-                threading.Thread(target=lambda: suppressed(channel, tasks.task("tick", tick))).start()
+            with contextlib.suppress(wiretask.errors.ClientDisconnectedError):
+                channel.queue_task(tasks.task("tick", tick))
 
-        channel.queue_task(tasks.task("tick", tick))
+        tick()
         channel.write(b"started\n")
 
-    peer = connect(serving(acting(start=start, ping=lambda channel: channel.write(b"pong\n"))))
+    server = serving(
+        acting(base, start=start, ping=lambda channel: channel.write(b"pong\n")),
+        adj=wiretask.Adjustments(threads=1),
+    )
+    peer = connect(server)
     assert peer.ask(b"start") == b"started"
-    assert [peer.ask(b"ping") for _ in range(20)] == [b"pong"] * 20
-    until(lambda: len(ticks) > 20)
-    peer.close()
+    assert peer.ask(b"ping") == b"pong"
+    assert connect(server).ask(b"ping") == b"pong"
+    peer.reset()
+    until(lambda: ("cancelled", "tick") in tasks.outcomes)
 
 
-def suppressed(channel: Any, task: Any) -> None:
-    with contextlib.suppress(wiretask.errors.ClientDisconnectedError):
-        channel.queue_task(task)
+def test_peers_that_never_pause_leave_a_worker_to_others(serving, connect):
+    stop = threading.Event()
+
+    def wait(channel: Any) -> None:
+        assert not stop.wait(0.001)
+
+    server = serving(
+        acting(wait=wait, ping=lambda channel: channel.write(b"pong\n")), adj=wiretask.Adjustments(threads=1)
+    )
+    greedy = connect(server)
+    # Far more work than the test has time for.
+    greedy.send(b"wait\n" * 60_000)
+    until(lambda: server.stats()["dispatched"])
+    assert connect(server).ask(b"ping") == b"pong"
+    greedy.reset()
 
 
 # ---- what breaks a worker -------------------------------------------------------------------------------

@@ -247,6 +247,17 @@ def test_log_info_of_a_server_logs_at_the_level_of_the_type(serving, caplog, kin
     assert ("wiretask.server", level, "100%") in caplog.record_tuples
 
 
+def test_log_info_of_the_channel_overridden_is_honoured(serving, connect):
+    messages: list[tuple[str, str]] = []
+
+    class Talking(acting(say=lambda channel: (channel.log_info("hello", "error"), channel.write(b"\n")))):
+        def log_info(self, message, type="info"):
+            messages.append((message, type))
+
+    connect(serving(Talking)).ask(b"say")
+    assert messages == [("hello", "error")]
+
+
 def test_verbose_server_tells_where_it_listens_through_log_info(serving):
     messages: list[tuple[str, str]] = []
 

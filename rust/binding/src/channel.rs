@@ -329,6 +329,11 @@ impl Channel {
         Ok(self.own()?.is_some_and(|connection| connection.is_run_by_caller() || connection.tasks_queued()))
     }
 
+    /// Tasks are left for a later turn; false: the connection is closed, they will not run.
+    fn _tasks_left(&self) -> PyResult<bool> {
+        Ok(self.bound()?.tasks_queued())
+    }
+
     /// The worker's parser is in the middle of a request, or not.
     #[pyo3(signature = (has_begun, /))]
     fn _set_request_begun(&self, has_begun: bool) -> PyResult<()> {

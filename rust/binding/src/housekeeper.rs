@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple};
-use wiretask_engine::log_event::{Level, LogEvent, LogSink};
+use wiretask_engine::log_event::{Level, LogEvent};
 use wiretask_engine::worker_pool::{Next, PoolState, Seat, WorkerPool};
 
 use crate::gil::{self, Section};
@@ -29,8 +29,6 @@ pub enum Chore {
     Log(LogEvent),
     /// `("drop", objects)`: let go of references.
     Drop(Vec<Py<PyAny>>),
-    /// `("call", callable, arguments)`
-    Call(Py<PyAny>, Py<PyTuple>),
     /// A chore of any kind that `wiretask.housekeeper` knows, made when it is about to be done: for threads that
     /// cannot touch a Python object. Runs attached on the housekeeper; must not run Python code itself.
     Made(Box<MakeChore>),
@@ -91,16 +89,6 @@ pub fn post(chore: Chore) {
     if let Err(refused) = mailbox.chores.push(chore) {
         // The interpreter is about to go: its objects must not be touched any more.
         std::mem::forget(refused.item);
-    }
-}
-
-/// Puts log events into the mailbox.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct MailboxLog;
-
-impl LogSink for MailboxLog {
-    fn log(&self, event: LogEvent) {
-        post(Chore::Log(event));
     }
 }
 
@@ -181,7 +169,6 @@ fn chore_tuple(py: Python<'_>, chore: Chore) -> PyResult<Py<PyTuple>> {
             Ok(("log", event.level as u8, event.logger, event.message).into_pyobject(py)?.unbind())
         }
         Chore::Drop(objects) => Ok(("drop", objects).into_pyobject(py)?.unbind()),
-        Chore::Call(callable, arguments) => Ok(("call", callable, arguments).into_pyobject(py)?.unbind()),
         Chore::Made(make) => make(py),
     }
 }

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use wiretask_protocol::channel::{ChannelState, CloseReason, Outgoing, Work};
+use wiretask_protocol::channel::{Action, ChannelState, CloseReason, Outgoing, Work};
 use wiretask_protocol::native::NativeConsumer;
 
 use crate::poll_loop::LoopHandle;
@@ -342,16 +342,26 @@ impl<H: Host> Connection<H> {
 
     /// The worker on this run ends it in the middle, if it has not come to its end: the connection closes,
     /// and another worker is started for what is still to be told.
-    pub fn give_up_run(&self, run: u64) {
+    pub fn give_up_run(self: &Arc<Self>, run: u64) {
         let mut inner = self.lock();
         if inner.state.current_run() != Some(run) {
             return;
         }
         inner.state.give_up_task();
+        // Once the socket is closed the loop does not know the connection any more.
+        let is_own_affair = inner.socket.is_none();
+        let action = if is_own_affair { inner.state.poll_action(&self.core.config.limits) } else { None };
         drop(inner);
         self.stop_running();
         self.release_writers_now();
-        self.attend();
+        if !is_own_affair {
+            self.attend();
+        } else if action == Some(Action::StartTask) {
+            if !self.core.submit(self) {
+                let _is_told_by_nobody = self.cancel_work();
+            }
+            self.core.wake_workers();
+        }
     }
 
     /// The number of the run that was handed to a worker; `None`: none has the channel.

@@ -194,12 +194,6 @@ impl<H: Host> Server<H> {
         threads.drain(..).for_each(|thread| drop(thread.join()));
         true
     }
-
-    /// Lets everything go as it is, threads that do not exist included: for the child of a fork,
-    /// which shares the poll with its parent and must not touch it.
-    pub fn abandon(self) {
-        std::mem::forget(self);
-    }
 }
 
 impl<H: Host> Drop for Server<H> {

@@ -16,6 +16,9 @@ use alloc::vec::Vec;
 use crate::consumer::StreamConsumer;
 use crate::error::{ErrorClass, ProtocolError};
 
+/// A worker that has had a channel for so long lets it go, to be started again behind the channels that wait.
+const LONG_RUN_MS: u64 = 10;
+
 /// The limits of one channel; shared by all channels of a server.
 #[derive(Clone, Debug)]
 pub struct ChannelLimits {
@@ -259,6 +262,11 @@ pub struct ChannelState<C> {
     end_due: bool,
     is_draining: bool,
     tasks_waiting: bool,
+    /// `Tasks` was the last work: input has its turn before the next ones.
+    were_tasks_last: bool,
+    /// The worker has not asked for work since it was started.
+    is_run_fresh: bool,
+    run_since_ms: u64,
     reading_paused: bool,
     request_begun: bool,
     is_input_held: bool,
@@ -298,6 +306,9 @@ impl<C: StreamConsumer> ChannelState<C> {
             end_due: false,
             is_draining: false,
             tasks_waiting: false,
+            were_tasks_last: false,
+            is_run_fresh: false,
+            run_since_ms: now_ms,
             reading_paused: false,
             request_begun: false,
             is_input_held: false,
@@ -442,18 +453,26 @@ impl<C: StreamConsumer> ChannelState<C> {
 
     // ---- the worker -----------------------------------------------------------------------------
 
-    /// What the worker does next; `None`: nothing, so it sends and calls `handle_task_finished`.
+    /// What the worker does next; `None`: nothing, or it has had the channel for long, so it sends and calls
+    /// `handle_task_finished`.
     pub fn next_work(
         &mut self,
         make: impl Fn() -> C,
         limits: &ChannelLimits,
         now_ms: u64,
     ) -> Option<Work<C>> {
+        if core::mem::take(&mut self.is_run_fresh) {
+            self.run_since_ms = now_ms;
+        } else if self.is_run_long(now_ms) {
+            return None;
+        }
         self.is_known |= self.phase != Phase::Closed;
         if core::mem::take(&mut self.open_due) {
             return Some(Work::Opened);
         }
-        if core::mem::take(&mut self.tasks_waiting) {
+        self.were_tasks_last = self.tasks_waiting && !(self.were_tasks_last && self.has_input());
+        if self.were_tasks_last {
+            self.tasks_waiting = false;
             return Some(Work::Tasks);
         }
         if self.phase == Phase::Closed {
@@ -489,12 +508,22 @@ impl<C: StreamConsumer> ChannelState<C> {
         match self.phase {
             Phase::Closed => self.open_due || (self.close_due && self.close_pending.is_none()),
             Phase::Finishing => self.open_due,
-            Phase::Open => {
-                self.open_due
-                    || self.ready.first.is_some()
-                    || (self.mode.raw && (!self.waiting.is_empty() || self.end_due))
-            }
+            Phase::Open => self.open_due || self.has_input(),
         }
+    }
+
+    /// Whether there is input for the worker.
+    fn has_input(&self) -> bool {
+        self.phase == Phase::Open
+            && (self.ready.first.is_some() || (self.mode.raw && (!self.waiting.is_empty() || self.end_due)))
+    }
+
+    /// Whether the worker has had the channel for so long that others come first. What is told of a closed
+    /// channel is the last of it, and is told at once.
+    fn is_run_long(&self, now_ms: u64) -> bool {
+        !self.is_run_fresh
+            && self.phase != Phase::Closed
+            && now_ms.saturating_sub(self.run_since_ms) >= LONG_RUN_MS
     }
 
     /// Tasks of the channel were queued from outside the worker that runs it.
@@ -512,7 +541,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     /// it can send: the socket may have become writable since it tried.
     pub fn handle_task_finished(&mut self, now_ms: u64) -> bool {
         let can_send = self.unsent_bytes > 0 && !self.sending && !self.blocked;
-        if self.has_work() || can_send {
+        if (self.has_work() && !self.is_run_long(now_ms)) || can_send {
             return false;
         }
         self.running = false;
@@ -809,6 +838,7 @@ impl<C: StreamConsumer> ChannelState<C> {
             self.running = true;
             self.runs += 1;
             self.is_started = true;
+            self.is_run_fresh = true;
             return Some(Action::StartTask);
         }
         if self.is_send_due() {

@@ -569,3 +569,40 @@ fn a_channel_that_was_given_up_is_run_again_for_what_is_to_be_told() {
     assert_ne!(state.current_run(), run);
     assert_eq!(work_off(&mut state, 0), ["Tasks", "Closed"]);
 }
+
+#[test]
+fn a_run_that_takes_long_ends_so_that_other_channels_get_their_turn() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"1\n2\n3\n");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    let next = |state: &mut State, now_ms| state.next_work(make, &limits(), now_ms).is_some();
+    assert!(next(&mut state, 1000), "a run begins with its first work, however late");
+    assert!(next(&mut state, 1009));
+    assert!(!next(&mut state, 1010));
+    assert!(state.handle_task_finished(1010));
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert!(next(&mut state, 1011));
+}
+
+#[test]
+fn tasks_that_keep_coming_do_not_keep_requests_from_being_served() {
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"1\n2\n");
+    assert!(state.handle_tasks_queued());
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    for expected in ["Tasks", "request 1", "Tasks", "request 2", "Tasks", "Tasks"] {
+        assert_eq!(work(&mut state), expected);
+        assert!(state.handle_tasks_queued());
+    }
+}
+
+#[test]
+fn the_last_of_a_closed_channel_is_told_in_the_same_run_however_long_it_takes() {
+    let mut state = new_state(ChannelMode { raw: false, report_open: false, report_close: true });
+    feed(&mut state, b"1\n");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work(&mut state), "request 1");
+    state.abort(CloseReason::ConnectionLost);
+    assert_eq!(action(&mut state), Some(Action::Close(CloseReason::ConnectionLost)));
+    assert!(matches!(state.next_work(make, &limits(), 1000), Some(Work::Closed)));
+}
