@@ -35,7 +35,6 @@ __all__ = [
     "claim_exit_hook",
     "close_descriptors_after_fork",
     "finish_exit",
-    "in_worker",
     "is_exiting",
     "is_native_parser",
     "post_log",
@@ -584,6 +583,3 @@ def is_native_parser(parser_class: object, /) -> bool:
 
 def close_descriptors_after_fork() -> None:
     """Close the copies of the engine's descriptors that the child of a fork has got. Only there, once."""
-
-def in_worker() -> bool:
-    """Whether the calling thread is a worker of any task queue."""

@@ -20,7 +20,7 @@ from wiretask.addresses import ListenAddress
 from wiretask.adjustments import Adjustments
 from wiretask.bound_sockets import checked_bound_sockets
 
-__all__ = ["UnixListener", "bind_listeners", "close_listeners"]
+__all__ = ["UnixListener", "bind_listeners", "close_listeners", "server_addresses"]
 
 _SAME_PORT_ATTEMPTS = 32
 _FAMILY_MISSING = {errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL, errno.EPROTONOSUPPORT}
@@ -142,6 +142,30 @@ def close_listeners(listeners: Iterable[socket.socket]) -> None:
     with contextlib.ExitStack() as closing:
         for listener in listeners:
             closing.callback(listener.close)
+
+
+def server_addresses(ip: str | None, port: int | None, adj: Adjustments) -> list[ListenAddress]:
+    """Return where a server listens that was made with `ip` and `port`: there, and at `adj.listen`.
+
+    Raises:
+        TypeError, ValueError: ip and port do not go together, are no address, or leave nowhere to listen.
+    """
+    addresses: list[ListenAddress] = []
+    if isinstance(ip, str) and ip.startswith("unix:"):
+        if port:
+            raise ValueError(f"a Unix socket has no port: {port!r}")
+        addresses.append(ListenAddress.parse(ip))
+    elif ip is not None:
+        if port is None:
+            hint = f'; a Unix socket is "unix:{ip}"' if isinstance(ip, str) and ip.startswith("/") else ""
+            raise TypeError(f"port is an int from 0 to 65535, not None{hint}")
+        addresses.append(ListenAddress.of_host(ip, port))
+    elif port is not None:
+        raise TypeError("ip is None, so port must be None too")
+    addresses.extend(adj.listen_addresses)
+    if not (addresses or adj.sockets):
+        raise ValueError("nowhere to listen: ip is None, and adj has neither listen nor sockets")
+    return addresses
 
 
 @contextlib.contextmanager

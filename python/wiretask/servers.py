@@ -36,7 +36,7 @@ from wiretask.event_loop import wake_loops
 from wiretask.hooks import hooks_of
 from wiretask.housekeeper import report, safe_repr
 from wiretask.interfaces import IServer
-from wiretask.listeners import bind_listeners, close_listeners
+from wiretask.listeners import bind_listeners, close_listeners, server_addresses
 from wiretask.logs import log_at
 from wiretask.running_server import RunningServer
 from wiretask.signals import StopSignals
@@ -105,7 +105,7 @@ class Server(Dispatcher):
         self.task_dispatcher = task_dispatcher
         self.hit_log = hit_log
         self.verbose = verbose
-        self._listeners = bind_listeners(_addresses(ip, port, self.adj), self.adj, listen=start)
+        self._listeners = bind_listeners(server_addresses(ip, port, self.adj), self.adj, listen=start)
         self._state = "new"
         self._listens_on = tuple(ListenAddress.of_socket(listener) for listener in self._listeners)
         self.accepting = start
@@ -441,25 +441,6 @@ class Server(Dispatcher):
             # Only the descriptor: a Unix socket's file is the parent's.
             with contextlib.suppress(OSError):
                 os.close(listener.detach())
-
-
-def _addresses(ip: str | None, port: int | None, adj: Adjustments) -> list[ListenAddress]:
-    addresses: list[ListenAddress] = []
-    if isinstance(ip, str) and ip.startswith("unix:"):
-        if port:
-            raise ValueError(f"a Unix socket has no port: {port!r}")
-        addresses.append(ListenAddress.parse(ip))
-    elif ip is not None:
-        if port is None:
-            hint = f'; a Unix socket is "unix:{ip}"' if isinstance(ip, str) and ip.startswith("/") else ""
-            raise TypeError(f"port is an int from 0 to 65535, not None{hint}")
-        addresses.append(ListenAddress.of_host(ip, port))
-    elif port is not None:
-        raise TypeError("ip is None, so port must be None too")
-    addresses.extend(adj.listen_addresses)
-    if not (addresses or adj.sockets):
-        raise ValueError("nowhere to listen: ip is None, and adj has neither listen nor sockets")
-    return addresses
 
 
 def _close_quietly(listeners: list[socket.socket]) -> None:

@@ -31,7 +31,7 @@ mod _native {
     #[pymodule_export]
     use crate::tasks::{QueueWatch, TaskQueue};
     #[pymodule_export]
-    use crate::workers::{Orphans, Worker, in_worker};
+    use crate::workers::{Orphans, Worker};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

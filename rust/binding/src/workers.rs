@@ -195,9 +195,3 @@ impl Drop for Orphans {
         });
     }
 }
-
-/// Whether the calling thread is a worker of any queue.
-#[pyfunction]
-pub fn in_worker() -> bool {
-    WORKS_FOR.get() != 0
-}
