@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from zope.interface import implementer
 
-from wiretask import _native
+from wiretask import _native, waiting_tasks
 from wiretask.connection import Connection
 from wiretask.errors import ClientDisconnectedError
 from wiretask.housekeeper import cancel_task, report, safe_repr
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from wiretask.adjustments import Adjustments
     from wiretask.servers import Server
 
-__all__ = ["ServerChannel", "cancel_waiting_tasks", "forget_waiting_tasks"]
+__all__ = ["ServerChannel"]
 
 _LOG = logging.getLogger("wiretask.server")
 _TASK_LOG = logging.getLogger("wiretask.task")
@@ -85,12 +85,6 @@ class ServerChannel(_native.Channel):
         server: Server = self._server
         return server
 
-    def _server_or_none(self) -> Server | None:
-        try:
-            return self.server
-        except ReferenceError:
-            return None
-
     @property
     def adj(self) -> Adjustments:
         """The server's settings."""
@@ -125,7 +119,7 @@ class ServerChannel(_native.Channel):
             self._cancel_tasks()
             raise
         finally:
-            self._note_tasks()
+            waiting_tasks.look_again(self)
 
     def cancel(self) -> None:
         """Cancel the tasks that wait, and close. Called instead of `service` when there will be none.
@@ -135,7 +129,7 @@ class ServerChannel(_native.Channel):
         # In this order: a task that another thread queues after the first step is told that it is too late.
         is_close_due = self._cancel_queued()
         self._cancel_tasks()
-        self._note_tasks()
+        waiting_tasks.look_again(self)
         if is_close_due:
             self._handle_event(_native.WORK_CLOSED)
 
@@ -163,7 +157,7 @@ class ServerChannel(_native.Channel):
             cancel_task(task)
             raise
         self._tasks.append(task)
-        _with_tasks[id(self)] = self
+        waiting_tasks.note(self)
         if not self._tasks_queued():
             # Whatever still waits then, this task or others, will not be run.
             self._cancel_tasks()
@@ -327,34 +321,12 @@ class ServerChannel(_native.Channel):
         while (task := self._next_task()) is not None:
             cancel_task(task)
 
-    def _note_tasks(self) -> None:
-        """Leave `_with_tasks` if no task waits; another thread may queue one at any moment."""
-        if _with_tasks.pop(id(self), None) is not None and self._tasks:
-            _with_tasks[id(self)] = self
-
     def _next_task(self) -> Any:
         """Take the next task out, which is then the caller's alone; None: there is none."""
         try:
             return self._tasks.popleft()
         except IndexError:
             return None
-
-
-_with_tasks: dict[int, ServerChannel] = {}
-"""The channels in which tasks were queued that may still wait, by `id`."""
-
-
-def cancel_waiting_tasks(server: Server) -> None:
-    """Cancel what waits in a stopped server's channels behind tasks that have not come to their end."""
-    for channel in list(_with_tasks.values()):
-        if channel._server_or_none() is server:
-            channel._cancel_tasks()
-            channel._note_tasks()
-
-
-def forget_waiting_tasks() -> None:
-    """In the child of a fork: the tasks are the parent's, and it is for the parent to serve or cancel them."""
-    _with_tasks.clear()
 
 
 def _current() -> BaseException:
@@ -371,35 +343,3 @@ class _Closing:
         self._channel.close_when_done()
 
     cancel = service
-
-
-@implementer(ITask)
-class ChannelOpening(_native.ChannelOpening):
-    """What is queued for a connection that has no channel object yet: makes it, then is it."""
-
-    __slots__ = ()
-
-    def service(self) -> None:
-        """Make the channel and run it."""
-        conn = Connection(self.connection)
-        if conn.closed:
-            self.cancel()
-            return
-        try:
-            server: Server = self.server
-            channel = server.channel_class(server, conn, conn.getpeername(), server.adj)
-            channel._check_bound()
-        except BaseException as error:
-            # A connection that is lost meanwhile is nobody's fault.
-            if not (isinstance(error, ClientDisconnectedError) and conn.closed):
-                report(_LOG, "cannot make a channel for %s", safe_repr(conn), error=error)
-            self.cancel()
-            return
-        channel.service()
-
-    def cancel(self) -> None:
-        """Close the connection."""
-        self.connection.cancel_queued()
-
-    def defer(self) -> None:
-        """Nothing."""

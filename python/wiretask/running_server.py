@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from wiretask import _native, housekeeper
 from wiretask.adjustments import Adjustments
-from wiretask.channels import ChannelOpening
+from wiretask.channel_opening import ChannelOpening
 from wiretask.hooks import ServerHooks
 from wiretask.tasks import ThreadedTaskDispatcher
 

@@ -25,10 +25,10 @@ from typing import Any, ClassVar, NoReturn, Self
 
 from zope.interface import implementer
 
-from wiretask import _native, housekeeper
+from wiretask import _native, housekeeper, waiting_tasks
 from wiretask.addresses import ListenAddress
 from wiretask.adjustments import Adjustments
-from wiretask.channels import ServerChannel, cancel_waiting_tasks, forget_waiting_tasks
+from wiretask.channels import ServerChannel
 from wiretask.connection import Connection
 from wiretask.dispatcher import Dispatcher
 from wiretask.errors import ServerClosedError
@@ -399,7 +399,7 @@ class Server(Dispatcher):
             self._close_listening()
             self._was_clean = self._stop_running(self._seconds_left)
             # What still runs goes on, but what waits behind it in the same channel has no one to run it.
-            cancel_waiting_tasks(self)
+            waiting_tasks.cancel_all_of(self)
         finally:
             self.del_channel()
             self._state = "stopped"
@@ -466,7 +466,7 @@ def _stop_all_at_exit() -> None:
 def _abandon_all_after_fork() -> None:
     _each(_living_servers, Server._abandon_after_fork)
     _running_servers.clear()
-    forget_waiting_tasks()
+    waiting_tasks.forget_all()
     _native.close_descriptors_after_fork()
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from processes import Program
 
 import wiretask
+from wiretask import waiting_tasks
 from wiretask.consumers import Line
 
 SCRIPT = """
@@ -99,10 +100,8 @@ def test_no_channel_is_remembered_for_tasks_that_have_had_their_outcome(serving:
         def handle_request(self, request: Any) -> None:
             self.queue_task(Quick(self, request))
 
-    from wiretask import channels
-
     server = serving(Channel)
     for _ in range(5):
         assert connect(server).ask(b"x") == b"done"
     server.stop()
-    assert channels._with_tasks == {}
+    assert waiting_tasks._channels == {}
