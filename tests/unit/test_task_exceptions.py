@@ -95,6 +95,7 @@ def throw_into(thread, kind=Thrown):
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(kind))
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it may strike in a gc callback
 def test_exception_thrown_into_an_idle_worker_costs_no_task(caplog):
     with ThreadedTaskDispatcher(1) as dispatcher:
         worker = next(iter(dispatcher._threads.values()))
@@ -108,6 +109,7 @@ def test_exception_thrown_into_an_idle_worker_costs_no_task(caplog):
         assert dispatcher.stats()["threads_alive"] == 1
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it may strike in a gc callback
 def test_exceptions_thrown_all_the_time_leave_every_task_its_one_outcome(monkeypatch):
     """An old dispatcher lost tasks and threads to asynchronous exceptions."""
     # An exception thrown into the standard library's logging may leave one of its locks held for ever.

@@ -303,6 +303,7 @@ def raise_in(ident: int, error: type[BaseException]) -> None:
     assert ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(error)) == 1
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it may strike in a gc callback
 def test_exception_thrown_into_a_busy_worker_closes_the_connection_only(serving, connect):
     idents: list[int] = []
 
@@ -322,6 +323,7 @@ def test_exception_thrown_into_a_busy_worker_closes_the_connection_only(serving,
 
 
 @PARSERS
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # it may strike in a gc callback
 def test_exceptions_thrown_into_workers_at_any_moment_leave_no_connection_stuck(serving, connect, base, monkeypatch):
     """Every request is answered, or its connection is closed; and every channel is told of its end once."""
     closed: list[Any] = []
