@@ -161,6 +161,7 @@ class ServerChannel(_native.Channel):
         if not self._tasks_queued():
             # Whatever still waits then, this task or others, will not be run.
             self._cancel_tasks()
+            waiting_tasks.look_again(self)
             raise ClientDisconnectedError(f"the connection from {self.addr!r} is closed")
 
     # ---- for subclasses to override -------------------------------------------------------------

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import pytest
+from peers import until
 from processes import Program
 
 import wiretask
@@ -104,4 +106,27 @@ def test_no_channel_is_remembered_for_tasks_that_have_had_their_outcome(serving:
     for _ in range(5):
         assert connect(server).ask(b"x") == b"done"
     server.stop()
-    assert waiting_tasks._channels == {}
+    assert remembered(Channel) == []
+
+
+def test_no_channel_is_remembered_for_a_task_that_came_too_late(serving: Any, connect: Any) -> None:
+    channels: list[Any] = []
+
+    class Channel(wiretask.ServerChannel):
+        parser_class = Line
+
+        def handle_request(self, request: Any) -> None:
+            channels.append(self)
+            self.close_when_done()
+
+    peer = connect(serving(Channel))
+    peer.send(b"x\n")
+    assert peer.is_closed_by_server()
+    until(lambda: channels[0].closed)
+    with pytest.raises(wiretask.errors.ClientDisconnectedError):
+        channels[0].queue_task(wiretask.Task(channels[0], None))
+    assert remembered(Channel) == []
+
+
+def remembered(kind: type) -> list[Any]:
+    return [channel for channel in waiting_tasks._channels.values() if isinstance(channel, kind)]
