@@ -9,6 +9,7 @@ use std::sync::Arc;
 use pyo3::prelude::*;
 use pyo3::types::{PyList, PyTuple, PyType, PyWeakrefReference};
 use wiretask_engine::connection::Connection;
+use wiretask_engine::duty::Duty;
 use wiretask_engine::log_event::{Level, LogEvent};
 use wiretask_engine::server_core::{Host, ServerCore};
 use wiretask_engine::worker_pool::WorkerPool;
@@ -75,6 +76,16 @@ impl Host for PythonHost {
     fn wake_workers(&self) {
         if let Some(pool) = &self.pool {
             pool.wake();
+        }
+    }
+
+    fn offer_duty(&self, duty: &Arc<dyn Duty>) -> bool {
+        self.pool.as_ref().is_some_and(|pool| pool.offer_duty(duty))
+    }
+
+    fn end_duty(&self, duty: &Arc<dyn Duty>) {
+        if let Some(pool) = &self.pool {
+            pool.end_duty(duty);
         }
     }
 

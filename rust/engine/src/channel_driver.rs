@@ -53,7 +53,7 @@ struct Listening {
     token: Token,
 }
 
-/// One loop thread. Made on any thread, then run on its own.
+/// One loop. Made on any thread; one at a time turns it (`polling_role`).
 pub(crate) struct ChannelDriver<H: Host> {
     core: Arc<ServerCore<H>>,
     poll: PollLoop<Message<H>>,
@@ -65,6 +65,7 @@ pub(crate) struct ChannelDriver<H: Host> {
     timers: TimerQueue,
     shortest_timeout_ms: Option<u64>,
     read_buffer: Vec<u8>,
+    ready: Vec<(Token, Readiness)>,
     again: Vec<(Token, Readiness)>,
     flush_soon: Vec<Token>,
     flush_at_ms: u64,
@@ -91,6 +92,7 @@ impl<H: Host> ChannelDriver<H> {
             timers: TimerQueue::new(granularity_ms),
             shortest_timeout_ms,
             read_buffer: vec![0; READ_BUFFER_BYTES],
+            ready: Vec::new(),
             again: Vec::new(),
             flush_soon: Vec::new(),
             flush_at_ms: 0,
@@ -122,17 +124,14 @@ impl<H: Host> ChannelDriver<H> {
         Ok(())
     }
 
-    /// Turns until `Message::Stop`. Then every connection is closed.
-    pub(crate) fn run(mut self) {
-        let mut ready = Vec::new();
-        while !self.is_stopped {
-            if let Err(error) = self.poll.wait(self.next_wait(), &mut ready) {
-                self.core.log(Level::Error, format!("the loop cannot poll and stops: {error}"));
-                break;
-            }
-            self.turn(&mut ready);
-        }
-        self.is_stopped = true;
+    /// Whether the loop is to be turned no more, and finished.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.is_stopped
+    }
+
+    /// Closes every connection. Called once, at the end, on the loop's own thread.
+    pub(crate) fn finish(mut self) {
+        let mut ready = std::mem::take(&mut self.ready);
         self.close_listeners();
         for token in self.entries.tokens() {
             self.guarded(Some(token), |driver| driver.abort(token, CloseReason::Aborted));
@@ -147,7 +146,7 @@ impl<H: Host> ChannelDriver<H> {
         let deadline_ms = self.core.now_ms() + LAST_CLOSES_MS;
         self.handle_messages();
         while !self.entries.is_empty() && self.core.now_ms() < deadline_ms {
-            if self.poll.wait(Some(Duration::from_millis(10)), ready).is_err() {
+            if self.poll.wait(Some(Duration::from_millis(10)), || false, ready).is_err() {
                 break;
             }
             for &(token, readiness) in ready.iter() {
@@ -160,15 +159,26 @@ impl<H: Host> ChannelDriver<H> {
         }
     }
 
-    fn turn(&mut self, ready: &mut Vec<(Token, Readiness)>) {
-        self.take_again(ready);
-        for &(token, readiness) in ready.iter() {
+    /// Waits until something is to be done or `is_called`, and does it; what is ready for workers is queued,
+    /// and waking them left to the caller. `Message::Stop` makes it the last turn.
+    ///
+    /// # Blocking
+    /// Until then. Detached from whatever should not wait.
+    pub(crate) fn turn(&mut self, is_called: &dyn Fn() -> bool) {
+        let mut ready = std::mem::take(&mut self.ready);
+        if let Err(error) = self.poll.wait(self.next_wait(), is_called, &mut ready) {
+            self.core.log(Level::Error, format!("the loop cannot poll and stops: {error}"));
+            self.is_stopped = true;
+            return;
+        }
+        self.take_again(&mut ready);
+        for &(token, readiness) in &ready {
             self.guarded(Some(token), |driver| driver.handle_ready(token, readiness));
         }
+        self.ready = ready;
         self.handle_messages();
         self.flush_held();
         self.handle_timers();
-        self.core.wake_workers();
     }
 
     /// Adds what was queued for this turn, each token once.

@@ -285,6 +285,7 @@ impl<H: Host> Connection<H> {
         let waits_behind = inner.state.watch_answers_of_next_work();
         drop(inner);
         self.note_run_by_caller();
+        self.core.stats.begun.fetch_add(1, Ordering::Relaxed);
         if waits_behind {
             self.home.post(Message::FlushSoon(Token(self.token.load(Ordering::Acquire))));
         }

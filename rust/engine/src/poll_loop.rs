@@ -63,11 +63,22 @@ impl<M> LoopHandle<M> {
         // Pairs with the fence in `PollLoop::wait`: either the loop sees the message before it
         // sleeps, or this thread sees that it is asleep.
         fence(Ordering::SeqCst);
-        if self.is_asleep.load(Ordering::Relaxed) && self.is_asleep.swap(false, Ordering::AcqRel) {
-            self.lock_wake_up().iter().for_each(WakeUp::wake);
-        }
+        self.wake_sleeper();
         if self.is_ended.load(Ordering::Relaxed) {
             self.drop_messages();
+        }
+    }
+
+    /// Has whoever waits in the loop ask again whether it is called.
+    pub fn nudge(&self) {
+        // Pairs with the fence in `PollLoop::wait`, as in `post`.
+        fence(Ordering::SeqCst);
+        self.wake_sleeper();
+    }
+
+    fn wake_sleeper(&self) {
+        if self.is_asleep.load(Ordering::Relaxed) && self.is_asleep.swap(false, Ordering::AcqRel) {
+            self.lock_wake_up().iter().for_each(WakeUp::wake);
         }
     }
 
@@ -91,7 +102,7 @@ impl<M> LoopHandle<M> {
     }
 }
 
-/// The receiving half: polls descriptors, on one thread.
+/// The receiving half: polls descriptors, on one thread at a time.
 pub struct PollLoop<M> {
     poll: Poll,
     events: Events,
@@ -148,18 +159,26 @@ impl<M> PollLoop<M> {
         self.poll.registry().deregister(&mut SourceFd(&fd.as_raw_fd()))
     }
 
-    /// Waits for readiness or a message; what is ready is put into `ready`.
+    /// Waits for readiness, a message, or until `is_called`; what is ready is put into `ready`.
+    ///
+    /// Who calls makes `is_called` true first and then nudges the handle.
     ///
     /// # Blocking
     /// At most `timeout` (`None`: until something comes).
     ///
     /// # Errors
     /// What `epoll_wait` says, interruption apart.
-    pub fn wait(&mut self, timeout: Option<Duration>, ready: &mut Vec<(Token, Readiness)>) -> io::Result<()> {
+    pub fn wait(
+        &mut self,
+        timeout: Option<Duration>,
+        is_called: impl Fn() -> bool,
+        ready: &mut Vec<(Token, Readiness)>,
+    ) -> io::Result<()> {
         ready.clear();
         self.handle.is_asleep.store(true, Ordering::Relaxed);
         fence(Ordering::SeqCst);
-        let timeout = if self.handle.messages.is_empty() { timeout } else { Some(Duration::ZERO) };
+        let may_sleep = self.handle.messages.is_empty() && !is_called();
+        let timeout = if may_sleep { timeout } else { Some(Duration::ZERO) };
         let outcome = self.poll.poll(&mut self.events, timeout);
         self.handle.is_asleep.store(false, Ordering::Relaxed);
         match outcome {

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use crossbeam_queue::SegQueue;
 
+use crate::duty::Duty;
 use crate::sync::{Ordering, fence, lock};
 use crate::task_queue::{ItemQueue, Stamped};
 use crate::worker_pool::{Next, PoolState, WorkerPool};
@@ -19,12 +20,14 @@ pub struct Seat<T: Send, Q: ItemQueue<Stamped<T>> = SegQueue<Stamped<T>>> {
     index: usize,
     is_named: bool,
     is_held: bool,
+    /// The duty as it was last seen, with its number.
+    duty: (u64, Option<Arc<dyn Duty>>),
 }
 
 impl<T: Send, Q: ItemQueue<Stamped<T>>> Seat<T, Q> {
     /// A seat that was taken in the pool's lock.
     pub(crate) fn new(pool: Arc<WorkerPool<T, Q>>, index: usize) -> Self {
-        Self { pool, index, is_named: false, is_held: true }
+        Self { pool, index, is_named: false, is_held: true, duty: (0, None) }
     }
 
     /// The worker's number: the lowest that was free.
@@ -46,7 +49,8 @@ impl<T: Send, Q: ItemQueue<Stamped<T>>> Seat<T, Q> {
         }
         if let Some(item) = self.pool.queue.pop() {
             self.pool.taken.fetch_add(1, Ordering::Relaxed);
-            if !self.pool.queue.is_empty() {
+            // While a worker brings the work in itself, nobody else is woken for it: that costs more.
+            if !self.pool.queue.is_empty() && !self.pool.has_duty() {
                 self.pool.sleepers.wake_one();
             }
             return Some(Next::Item(item));
@@ -67,6 +71,9 @@ impl<T: Send, Q: ItemQueue<Stamped<T>>> Seat<T, Q> {
             if let Some(next) = self.try_next() {
                 return next;
             }
+            if deadline.is_none() && self.stand_duty() {
+                continue;
+            }
             let pool = &self.pool;
             pool.sleepers.announce(self.index);
             if !pool.queue.is_empty() || pool.must_leave(self.index, true) {
@@ -75,6 +82,25 @@ impl<T: Send, Q: ItemQueue<Stamped<T>>> Seat<T, Q> {
                 return self.try_next().unwrap_or(Next::TimedOut);
             }
         }
+    }
+
+    /// Stand the pool's duty, if there is one and nobody stands it; whether to look at the queue again then.
+    fn stand_duty(&mut self) -> bool {
+        let number = self.pool.duty_number();
+        if number != self.duty.0 {
+            self.duty = (number, self.pool.duty());
+            self.pool.sleepers.name_duty(self.index, self.duty.1.clone());
+        }
+        let Some(duty) = &self.duty.1 else { return false };
+        let pool = &self.pool;
+        pool.sleepers.announce(self.index);
+        if !pool.queue.is_empty() || pool.must_leave(self.index, true) {
+            pool.sleepers.withdraw(self.index);
+            return true;
+        }
+        let has_stood = duty.stand(&|| pool.sleepers.is_called(self.index));
+        pool.sleepers.withdraw(self.index);
+        has_stood
     }
 
     /// Give the seat back because no thread could be started for it: nobody is lost, and nobody is missing either.

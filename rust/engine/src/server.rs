@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crate::channel_driver::ChannelDriver;
 use crate::connection::{Connection, Newcomer};
 use crate::poll_loop::LoopHandle;
+use crate::polling_role::PollingRole;
 use crate::server_core::{Host, Message, ServerConfig, ServerCore};
 use crate::socket::{AcceptFault, Listener};
 
@@ -54,7 +55,8 @@ impl<H: Host> Server<H> {
         // The acceptor comes last, when all it hands connections to are there.
         for (index, driver) in drivers.into_iter().enumerate().rev() {
             let name = format!("{}-io-{index}", server.core.config.name);
-            match spawn_without_signals(&name, driver) {
+            let role = PollingRole::new(Arc::clone(&server.core), driver.handle());
+            match spawn_without_signals(&name, move || Arc::new(role).run(driver)) {
                 Ok(thread) => server.lock_threads().push(thread),
                 Err(error) => {
                     // The others have nothing to do yet, so they end at once.
@@ -202,9 +204,9 @@ impl<H: Host> Drop for Server<H> {
     }
 }
 
-fn spawn_without_signals<H: Host>(name: &str, driver: ChannelDriver<H>) -> io::Result<JoinHandle<()>> {
+fn spawn_without_signals(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
     let mask = SignalMask::block_all();
-    let thread = thread::Builder::new().name(name.into()).spawn(move || driver.run());
+    let thread = thread::Builder::new().name(name.into()).spawn(run);
     drop(mask);
     thread
 }

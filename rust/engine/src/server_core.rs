@@ -13,6 +13,7 @@ use wiretask_protocol::channel::{ChannelLimits, ChannelMode};
 use wiretask_protocol::native::ConsumerSpec;
 
 use crate::connection::{Connection, Newcomer};
+use crate::duty::Duty;
 use crate::log_event::Level;
 use crate::poll_loop::LoopHandle;
 use crate::token::Token;
@@ -31,6 +32,12 @@ pub trait Host: Send + Sync + Sized + 'static {
 
     /// Wakes workers for what was submitted since the last call.
     fn wake_workers(&self);
+
+    /// Offers idle workers a duty that brings them work, until `end_duty`; false: it is not taken.
+    fn offer_duty(&self, duty: &Arc<dyn Duty>) -> bool;
+
+    /// The duty that was offered and taken is to be stood no more.
+    fn end_duty(&self, duty: &Arc<dyn Duty>);
 
     /// Lets a channel go; it will never be asked for anything again.
     fn release(&self, channel: Self::Channel);
@@ -93,6 +100,8 @@ pub struct ServerStats {
     pub bytes_sent: AtomicU64,
     /// Channels handed to workers.
     pub dispatched: AtomicU64,
+    /// Pieces of work that workers began.
+    pub begun: AtomicU64,
     /// Connections closed because they could not be queued.
     pub refused: AtomicU64,
     /// Connections closed for what their peer sent.
@@ -200,6 +209,11 @@ impl<H: Host> ServerCore<H> {
             && self.stats.closes_untold.load(Ordering::SeqCst) == 0
     }
 
+    /// How many pieces of work workers have begun.
+    pub(crate) fn begun(&self) -> u64 {
+        self.stats.begun.load(Ordering::Relaxed)
+    }
+
     // The host is somebody else's code: a panic in it costs that one call and not a loop.
 
     pub(crate) fn submit(&self, connection: &Arc<Connection<H>>) -> bool {
@@ -208,6 +222,14 @@ impl<H: Host> ServerCore<H> {
 
     pub(crate) fn wake_workers(&self) {
         self.call_host(H::wake_workers);
+    }
+
+    pub(crate) fn offer_duty(&self, duty: &Arc<dyn Duty>) -> bool {
+        self.call_host(|host| host.offer_duty(duty)).unwrap_or(false)
+    }
+
+    pub(crate) fn end_duty(&self, duty: &Arc<dyn Duty>) {
+        self.call_host(|host| host.end_duty(duty));
     }
 
     pub(crate) fn release(&self, channel: H::Channel) {

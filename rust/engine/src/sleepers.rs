@@ -6,9 +6,10 @@
 //! The two fences (sequentially consistent) make it certain that the waker sees the sleeper or the sleeper the news.
 //! Whoever clears a bit owns that wake-up: no sleeper is woken twice. Must not know what is waited for.
 //! Source: design, section 3; the protocol is model-checked by `tests/loom_worker_pool.rs`.
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use crate::duty::Duty;
 use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering, Thread, current, fence, lock, park_until};
 
 /// How many workers one pool can have at most.
@@ -17,21 +18,37 @@ const WORDS: usize = MAX_WORKERS / 64;
 /// How many slots of a chunk are there; fewer under the model checker, which tracks each one.
 const SLOTS: usize = if cfg!(loom) { 4 } else { 64 };
 
-/// 64 sleepers: their bits, and the thread behind each.
-#[derive(Debug)]
+/// How a sleeper is reached: parked, or standing a duty.
+#[derive(Default)]
+struct Reach {
+    thread: Option<Thread>,
+    duty: Option<Arc<dyn Duty>>,
+}
+
+impl Reach {
+    fn wake(&self) {
+        if let Some(thread) = &self.thread {
+            thread.unpark();
+        }
+        if let Some(duty) = &self.duty {
+            duty.nudge();
+        }
+    }
+}
+
+/// 64 sleepers: their bits, and how each is reached.
 struct Chunk {
     asleep: AtomicU64,
-    threads: [Mutex<Option<Thread>>; SLOTS],
+    reach: [Mutex<Reach>; SLOTS],
 }
 
 impl Chunk {
     fn new() -> Self {
-        Self { asleep: AtomicU64::new(0), threads: std::array::from_fn(|_| Mutex::new(None)) }
+        Self { asleep: AtomicU64::new(0), reach: std::array::from_fn(|_| Mutex::new(Reach::default())) }
     }
 }
 
 /// The set of sleeping workers.
-#[derive(Debug)]
 pub(crate) struct Sleepers {
     /// Bits that are set, or are about to be: never fewer than are set.
     announced: AtomicUsize,
@@ -68,8 +85,21 @@ impl Sleepers {
     /// Name the calling thread as the one that sleeps as `index`; before its first `announce`.
     pub(crate) fn name_thread(&self, index: usize) {
         if let Some((chunk, slot, _)) = self.find(index) {
-            *lock(&chunk.threads[slot]) = Some(current());
+            lock(&chunk.reach[slot]).thread = Some(current());
         }
+    }
+
+    /// Name the duty that `index` may stand while it is announced; before it does.
+    pub(crate) fn name_duty(&self, index: usize, duty: Option<Arc<dyn Duty>>) {
+        if let Some((chunk, slot, _)) = self.find(index) {
+            let former = std::mem::replace(&mut lock(&chunk.reach[slot]).duty, duty);
+            drop(former);
+        }
+    }
+
+    /// Whether a waker has claimed `index`, which had announced itself.
+    pub(crate) fn is_called(&self, index: usize) -> bool {
+        self.find(index).is_some_and(|(chunk, _, bit)| chunk.asleep.load(Ordering::Acquire) & bit == 0)
     }
 
     /// Say that `index` is about to sleep. It must look again at what it waits for before it parks.
@@ -122,9 +152,7 @@ impl Sleepers {
                 if self.claim(chunk, bit) {
                     woken += 1;
                     self.wakeups.fetch_add(1, Ordering::Relaxed);
-                    if let Some(thread) = lock(&chunk.threads[slot]).as_ref() {
-                        thread.unpark();
-                    }
+                    lock(&chunk.reach[slot]).wake();
                 }
                 seen &= !bit;
             }

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use crossbeam_queue::SegQueue;
 
+use crate::duty::Duty;
 pub use crate::seat::Seat;
 use crate::seats::Seats;
 use crate::sleepers::{MAX_WORKERS, Sleepers};
@@ -112,6 +113,10 @@ pub struct WorkerPool<T, Q = SegQueue<Stamped<T>>> {
     pub(crate) seat_freed: Condvar,
     pub(crate) listener: OnceLock<Box<dyn PoolListener<T>>>,
     is_watched: AtomicBool,
+    duty: Mutex<Option<Arc<dyn Duty>>>,
+    /// Changes whenever the duty does; 0: there is none.
+    duty_number: AtomicU64,
+    duties: AtomicU64,
     pub(crate) taken: AtomicU64,
     cancelled: AtomicU64,
     refused: AtomicU64,
@@ -131,6 +136,9 @@ impl<T: Send, Q: ItemQueue<Stamped<T>>> WorkerPool<T, Q> {
             seat_freed: Condvar::new(),
             listener: OnceLock::new(),
             is_watched: AtomicBool::new(false),
+            duty: Mutex::new(None),
+            duty_number: AtomicU64::new(0),
+            duties: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             refused: AtomicU64::new(0),
@@ -273,6 +281,58 @@ impl<T: Send, Q: ItemQueue<Stamped<T>>> WorkerPool<T, Q> {
             1 => PoolState::Draining,
             _ => PoolState::Closed,
         }
+    }
+
+    /// Offer a duty, which one idle worker at a time stands instead of sleeping; one of them is woken for it.
+    ///
+    /// From now on a worker that takes an item wakes nobody for those behind it. False: there is a duty already,
+    /// or no worker.
+    /// # Locks
+    /// The duty, for a moment.
+    pub fn offer_duty(&self, duty: &Arc<dyn Duty>) -> bool {
+        if self.target() == 0 || self.state() != PoolState::Open {
+            return false;
+        }
+        let mut place = lock(&self.duty);
+        if place.is_some() {
+            return false;
+        }
+        *place = Some(Arc::clone(duty));
+        let number = self.duties.fetch_add(1, Ordering::Relaxed) + 1;
+        self.duty_number.store(number, Ordering::Release);
+        drop(place);
+        fence(Ordering::SeqCst);
+        self.sleepers.wake_one();
+        true
+    }
+
+    /// Take the duty back, if it is this one, and wake a worker for what waits. Whoever stands it goes on until it
+    /// is called or the duty lets it go.
+    ///
+    /// # Locks
+    /// The duty, for a moment.
+    pub fn end_duty(&self, duty: &Arc<dyn Duty>) {
+        let mut place = lock(&self.duty);
+        let former = place.take_if(|place| Arc::ptr_eq(place, duty));
+        if former.is_some() {
+            self.duty_number.store(0, Ordering::Release);
+        }
+        drop(place);
+        drop(former);
+        fence(Ordering::SeqCst);
+        self.wake();
+    }
+
+    pub(crate) fn has_duty(&self) -> bool {
+        self.duty_number.load(Ordering::Relaxed) != 0
+    }
+
+    pub(crate) fn duty_number(&self) -> u64 {
+        self.duty_number.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn duty(&self) -> Option<Arc<dyn Duty>> {
+        lock(&self.duty).clone()
     }
 
     /// Wait until at most `rest` workers are left, or until the deadline; returns how many are left.

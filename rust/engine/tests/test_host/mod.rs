@@ -13,6 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use wiretask_engine::connection::{Connection, Next, Wrote};
+use wiretask_engine::duty::Duty;
 use wiretask_engine::log_event::Level;
 use wiretask_engine::server::Server;
 use wiretask_engine::server_core::{Host, ServerConfig, ServerCore, ServerStats};
@@ -74,6 +75,13 @@ impl Host for TestHost {
     fn wake_workers(&self) {
         self.maybe_panic("wake_workers");
     }
+
+    fn offer_duty(&self, _duty: &Arc<dyn Duty>) -> bool {
+        self.maybe_panic("offer_duty");
+        false
+    }
+
+    fn end_duty(&self, _duty: &Arc<dyn Duty>) {}
 
     fn release(&self, channel: Channel) {
         self.released.fetch_add(1, Ordering::SeqCst);
