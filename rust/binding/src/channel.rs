@@ -319,6 +319,7 @@ impl Channel {
         let Some(connection) = self.own()? else { return Ok(None) };
         let work = match connection.start_work() {
             Next::Work(work) => Some(work),
+            Next::Finish if connection.finish_and_hold() => None,
             Next::Finish => gil::detached(py, Section::Send, || connection.finish_work()),
         };
         work.map(|work| to_python(py, connection, work)).transpose()

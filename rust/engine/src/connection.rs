@@ -292,12 +292,30 @@ impl<H: Host> Connection<H> {
         work
     }
 
+    /// Lets the channel go; its output is sent in a moment, with that of others. False: `finish_work` is to be called.
+    ///
+    /// Never blocks, and makes no system call.
+    pub fn finish_and_hold(self: &Arc<Self>) -> bool {
+        if !self.core.held.has_room() {
+            return false;
+        }
+        let is_over = self.lock().state.leave_output(self.core.now_ms());
+        if is_over {
+            RUNNING.set(Running::NOTHING);
+            if !self.core.held.hold(self) {
+                self.send_now();
+            }
+        }
+        is_over
+    }
+
     /// Sends what waits and lets the channel go; work that came meanwhile is returned instead.
     ///
     /// # Blocking
     /// One or a few non-blocking system calls.
     pub fn finish_work(&self) -> Option<Work<NativeConsumer>> {
         let core = &self.core;
+        core.held.flush();
         loop {
             self.send_now();
             let mut inner = self.lock();

@@ -6,6 +6,7 @@ mod channel_driver;
 mod clock;
 pub mod connection;
 pub mod duty;
+mod held_answers;
 mod linger;
 pub mod log_event;
 pub mod open_descriptors;

@@ -115,9 +115,10 @@ impl<H: Host> PollingRole<H> {
             return self.take_back();
         }
         pace.note_begin(self.core.now_ms());
+        self.core.held.open();
         self.core.wake_workers();
-        let b0 = self.core.begun();
         let (driver, end) = self.look_on();
+        self.core.held.close();
         self.core.end_duty(&duty);
         pace.note_end(end, self.core.now_ms());
         driver
@@ -126,12 +127,18 @@ impl<H: Host> PollingRole<H> {
     /// Sees that what is lent is used well, and returns it, and why, when it is not.
     fn look_on(&self) -> (Box<ChannelDriver<H>>, End) {
         let (mut begun, mut turns) = (self.core.begun(), self.turns.load(Ordering::Relaxed));
+        let mut held_before = None;
         let (mut good_ticks, mut slow_ticks, mut busy_ticks, mut quiet_ticks) = (0, 0, 0, 0);
         loop {
             thread::park_timeout(if good_ticks < TRUSTED_TICKS { TICK } else { LONG_TICK });
             if let Some(driver) = self.lock_slot().take_if(|driver| driver.is_stopped()) {
                 return (driver, End::Stopped);
             }
+            let held = self.core.held.waiting();
+            if held.is_some() && held == held_before {
+                self.core.held.flush();
+            }
+            held_before = held;
             let begun_before = std::mem::replace(&mut begun, self.core.begun());
             let turns_before = std::mem::replace(&mut turns, self.turns.load(Ordering::Relaxed));
             let count = begun.wrapping_sub(begun_before);
@@ -184,6 +191,7 @@ impl<H: Host> PollingRole<H> {
 
 impl<H: Host> Duty for PollingRole<H> {
     fn stand(&self, is_called: &dyn Fn() -> bool) -> bool {
+        self.core.held.flush();
         let Some(mut driver) = self.lock_slot().take() else { return false };
         self.is_polled.store(true, Ordering::Relaxed);
         self.poller.store(thread_state::current().0, Ordering::Relaxed);

@@ -14,6 +14,7 @@ use wiretask_protocol::native::ConsumerSpec;
 
 use crate::connection::{Connection, Newcomer};
 use crate::duty::Duty;
+use crate::held_answers::HeldAnswers;
 use crate::log_event::Level;
 use crate::poll_loop::LoopHandle;
 use crate::token::Token;
@@ -140,6 +141,8 @@ pub struct ServerCore<H: Host> {
     pub config: ServerConfig,
     /// Its counters.
     pub stats: ServerStats,
+    /// Answers that wait a moment while a worker turns the loop.
+    pub(crate) held: HeldAnswers<H>,
     pub(crate) is_accepting_held: AtomicBool,
     pub(crate) ended: (Mutex<()>, Condvar),
     /// The loop that accepts.
@@ -153,6 +156,7 @@ impl<H: Host> ServerCore<H> {
             host,
             config,
             stats: ServerStats::default(),
+            held: HeldAnswers::new(),
             is_accepting_held: AtomicBool::new(false),
             ended: (Mutex::new(()), Condvar::new()),
             acceptor: OnceLock::new(),

@@ -544,12 +544,27 @@ impl<C: StreamConsumer> ChannelState<C> {
         if (self.has_work() && !self.is_run_long(now_ms)) || can_send {
             return false;
         }
+        self.end_run(now_ms);
+        true
+    }
+
+    fn end_run(&mut self, now_ms: u64) {
         self.running = false;
         self.flush_wanted = false;
         self.activity_ms = now_ms;
         if !self.stalled {
             self.progress_ms = now_ms;
         }
+    }
+
+    /// The worker has nothing more to do, and its output is sent a little later (`begin_send`): true. False: as
+    /// if it had not been asked; there is more to do, nothing to send, or the connection is about to close.
+    pub fn leave_output(&mut self, now_ms: u64) -> bool {
+        let is_plain = self.phase == Phase::Open && self.close_pending.is_none();
+        if !is_plain || self.unsent_bytes == 0 || self.sending || self.blocked || self.has_work() {
+            return false;
+        }
+        self.end_run(now_ms);
         true
     }
 
