@@ -21,7 +21,7 @@ use crate::connection::{Connection, Newcomer, fd_of};
 use crate::linger::{LINGER_MS, Lingering, MAX_LINGERING};
 use crate::log_event::Level;
 use crate::poll_loop::{LoopHandle, PollLoop, Readiness};
-use crate::server_core::{Host, Message, ServerCore};
+use crate::server_core::{Host, Message, STAMP_ERROR_MS, ServerCore};
 use crate::socket::{AcceptFault, Listener, PeerAddress, PeerSocket};
 use crate::timer::TimerQueue;
 use crate::token::{Token, TokenSlab};
@@ -426,7 +426,7 @@ impl<H: Host> ChannelDriver<H> {
                 Ok(n) => {
                     core.stats.bytes_received.fetch_add(n as u64, Ordering::Relaxed);
                     let data = self.read_buffer.get(..n).unwrap_or(&[]);
-                    connection.lock().state.handle_bytes(data, make, limits, core.now_ms());
+                    connection.lock().state.handle_bytes(data, make, limits, core.stamp_ms());
                     // A short read has emptied the socket; an end of input behind it shows by itself.
                     if n < READ_BUFFER_BYTES && !connection.is_peer_gone() {
                         return;
@@ -653,13 +653,15 @@ impl<H: Host> ChannelDriver<H> {
         let (Some(connection), Some(shortest)) = (self.connection(token), self.shortest_timeout_ms) else {
             return;
         };
-        let timeout = connection.lock().state.poll_timeout(&self.core.config.limits, now_ms);
+        // What it is compared with was stamped so.
+        let stamp_ms = self.core.stamp_ms();
+        let timeout = connection.lock().state.poll_timeout(&self.core.config.limits, stamp_ms);
         let next = match timeout {
             Timeout::Expired(reason) => {
                 connection.lock().state.abort(reason);
                 return self.attend_to(&connection, token);
             }
-            Timeout::At(at) => at.min(now_ms + shortest),
+            Timeout::At(at) => now_ms + at.saturating_sub(stamp_ms).min(shortest).max(STAMP_ERROR_MS),
             Timeout::None => now_ms + shortest,
         };
         if self.entries.arm_timer(token.index()) {

@@ -138,7 +138,7 @@ impl<H: Host> Connection<H> {
         socket: PeerSocket,
         peer: PeerAddress,
     ) -> Self {
-        let state = ChannelState::new(core.config.mode, core.now_ms());
+        let state = ChannelState::new(core.config.mode, core.stamp_ms());
         let inner = Inner { state, socket: Some(Arc::new(socket)), channel: None, writers: Vec::new() };
         Self {
             core,
@@ -191,7 +191,7 @@ impl<H: Host> Connection<H> {
 
     /// Leaves the peer's input in the socket for now, or reads it again.
     pub fn hold_input(&self, is_held: bool) {
-        self.lock().state.hold_input(is_held, self.core.now_ms());
+        self.lock().state.hold_input(is_held, self.core.stamp_ms());
         self.attend();
     }
 
@@ -271,7 +271,7 @@ impl<H: Host> Connection<H> {
         let core = &self.core;
         let make = || core.config.parser.new_consumer();
         let mut inner = self.lock();
-        match inner.state.next_work(make, &core.config.limits, core.now_ms()) {
+        match inner.state.next_work(make, &core.config.limits, core.stamp_ms()) {
             Some(work) => Next::Work(self.begin_work(inner, work)),
             None => Next::Finish,
         }
@@ -299,7 +299,7 @@ impl<H: Host> Connection<H> {
         if !self.core.held.has_room() {
             return false;
         }
-        let is_over = self.lock().state.leave_output(self.core.now_ms());
+        let is_over = self.lock().state.leave_output(self.core.stamp_ms());
         if is_over {
             RUNNING.set(Running::NOTHING);
             if !self.core.held.hold(self) {
@@ -320,10 +320,10 @@ impl<H: Host> Connection<H> {
             self.send_now();
             let mut inner = self.lock();
             let make = || core.config.parser.new_consumer();
-            if let Some(work) = inner.state.next_work(make, &core.config.limits, core.now_ms()) {
+            if let Some(work) = inner.state.next_work(make, &core.config.limits, core.stamp_ms()) {
                 return Some(self.begin_work(inner, work));
             }
-            if inner.state.handle_task_finished(core.now_ms()) {
+            if inner.state.handle_task_finished(core.stamp_ms()) {
                 let needs_owner = inner.state.needs_owner(&core.config.limits);
                 let is_told = !inner.state.is_close_due();
                 drop(inner);
@@ -428,7 +428,7 @@ impl<H: Host> Connection<H> {
 
     /// The worker's own parser is, or is not, in the middle of a request.
     pub fn set_request_begun(&self, has_begun: bool) {
-        self.lock().state.set_request_begun(has_begun, self.core.now_ms());
+        self.lock().state.set_request_begun(has_begun, self.core.stamp_ms());
     }
 
     /// Tasks of the channel were queued by another thread than the one that runs it.
@@ -465,7 +465,7 @@ impl<H: Host> Connection<H> {
     pub fn write(&self, data: &[u8]) -> Wrote {
         let limits = &self.core.config.limits;
         let mut inner = self.lock();
-        if !inner.state.handle_task_output(data, self.core.now_ms()) {
+        if !inner.state.handle_task_output(data, self.core.stamp_ms()) {
             return Wrote::Closed;
         }
         let unsent = inner.state.unsent_bytes();
@@ -509,7 +509,7 @@ impl<H: Host> Connection<H> {
             self.core.stats.bytes_sent.fetch_add(sent as u64, Ordering::Relaxed);
             inner = self.lock();
             let is_blocked = matches!(outcome, Ok(Sent::Blocked));
-            inner.state.handle_sent(outgoing, sent, is_blocked, self.core.now_ms());
+            inner.state.handle_sent(outgoing, sent, is_blocked, self.core.stamp_ms());
             if outcome.is_err() {
                 self.note_peer_gone();
                 inner.state.abort(CloseReason::ConnectionLost);

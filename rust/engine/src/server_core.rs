@@ -12,6 +12,7 @@ use std::time::Instant;
 use wiretask_protocol::channel::{ChannelLimits, ChannelMode};
 use wiretask_protocol::native::ConsumerSpec;
 
+use crate::clock::coarse_millis;
 use crate::connection::{Connection, Newcomer};
 use crate::duty::Duty;
 use crate::held_answers::HeldAnswers;
@@ -133,6 +134,9 @@ pub enum Message<H: Host> {
     Stop,
 }
 
+/// How far `stamp_ms` may be from `now_ms`, in milliseconds.
+pub(crate) const STAMP_ERROR_MS: u64 = 10;
+
 /// What the parts of one server share.
 pub struct ServerCore<H: Host> {
     /// What embeds the server.
@@ -148,6 +152,7 @@ pub struct ServerCore<H: Host> {
     /// The loop that accepts.
     pub(crate) acceptor: OnceLock<Arc<LoopHandle<Message<H>>>>,
     epoch: Instant,
+    coarse_epoch_ms: u64,
 }
 
 impl<H: Host> ServerCore<H> {
@@ -161,6 +166,7 @@ impl<H: Host> ServerCore<H> {
             ended: (Mutex::new(()), Condvar::new()),
             acceptor: OnceLock::new(),
             epoch: Instant::now(),
+            coarse_epoch_ms: coarse_millis(),
         }
     }
 
@@ -168,6 +174,11 @@ impl<H: Host> ServerCore<H> {
     #[must_use]
     pub fn now_ms(&self) -> u64 {
         u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The same to within `STAMP_ERROR_MS`, and cheap: for what is stamped with every request.
+    pub(crate) fn stamp_ms(&self) -> u64 {
+        coarse_millis().saturating_sub(self.coarse_epoch_ms)
     }
 
     /// Whether as many connections are held as may be. The acceptor then waits for one to close.
