@@ -351,11 +351,16 @@ class Worker:
     def name(self) -> str:
         """The dispatcher's name."""
 
-    def next(self) -> bool:
-        """Put the next task into `cell[0]`, waiting for one if need be: True. False: the worker must leave.
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any:
+        """The next task; it is in `cell[0]` too. None: ask again, after a wait. The end: the worker must leave.
 
         A task that is still in the cell is given out again. Blocking: any time.
         """
+
+    @property
+    def attempts(self) -> int:
+        """How often the task in the cell has been given out."""
 
     def leave(self) -> None:
         """Give the seat back, and a task that was not started to the queue. A second call does nothing."""

@@ -4,8 +4,9 @@ They are Python, so that no Rust frame ever lies below application code: a threa
 `service()` above one would abort the process at exit. What is taken from the queue stays in the *cell*, a
 list of one element, until the moment the task's method is called: between emptying the cell and the call
 nothing can be raised (an asynchronous exception lands on entry to a Python function, on a jump back, or after
-a call into C). So whatever is raised before loses nothing, since `next` gives the task in the cell out again,
-and whatever is raised after is the task's.
+a call into C). So whatever is raised before loses nothing, since the task in the cell is given out again, and
+whatever is raised after is the task's. What is thrown at a worker that waits strikes on the jump back that
+follows the wait.
 
 Must not know the dispatcher: a worker must not keep it alive. Source: design, section 3; faults R21, R22,
 R26.
@@ -42,29 +43,26 @@ def _serve(worker: Worker) -> None:
     """Serve tasks until the worker has to leave, whatever they raise."""
     cell = worker.cell
     task: Any = None
-    attempts = 0
     while True:
         try:
-            while worker.next():
-                task = cell[0]
+            for task in worker:
+                if task is None:
+                    continue
                 service = task.service
                 cell[0] = None
                 service()
-                task = service = None
-                attempts = 0
+                task = service = None  # a worker that waits keeps nothing alive
             return
         except BaseException as error:
             service = None
             # Another one may be thrown in by another thread while this one is dealt with.
             with suppress(BaseException):
-                attempts = _handle_failure(worker, task, attempts, error)
+                _handle_failure(worker, task, error)
             task = None
 
 
-def _handle_failure(worker: Worker, task: Any, attempts: int, error: BaseException) -> int:
-    """Log what came out of a task, or between tasks; return how often the one at hand could not be
-    started.
-    """
+def _handle_failure(worker: Worker, task: Any, error: BaseException) -> None:
+    """Log what came out of a task, or between tasks; give up one that cannot be started."""
     worker.count_error()
     cell = worker.cell
     if cell[0] is None:
@@ -72,14 +70,12 @@ def _handle_failure(worker: Worker, task: Any, attempts: int, error: BaseExcepti
             report(_log, "exception in worker %d of dispatcher %r", worker.index, worker.name, error=error)
         else:
             report(_log, "exception in task %s", safe_repr(task), error=error)
-        return 0
+        return
     report(_log, "task %s could not be started", safe_repr(cell[0]), error=error)
-    if attempts + 1 < _MAX_ATTEMPTS:
-        return attempts + 1
-    cancel = cell[0].cancel
-    cell[0] = None
-    cancel()
-    return 0
+    if worker.attempts >= _MAX_ATTEMPTS:
+        cancel = cell[0].cancel
+        cell[0] = None
+        cancel()
 
 
 def cancel_orphans(orphans: Orphans) -> KeyboardInterrupt | None:

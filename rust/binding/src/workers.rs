@@ -4,7 +4,7 @@
 //! task, so that an asynchronous exception between the two loses nothing: `next` gives a task in the cell out again,
 //! and a worker that dies puts it back. No method runs Python code or drops the last reference to an object (`gil`).
 //! Source: design, section 3; ITask.service ("exactly one of service() and cancel()").
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use pyo3::exceptions::PyRuntimeError;
@@ -32,6 +32,12 @@ pub struct Worker {
     seat: Mutex<Option<Seat<QueuedTask>>>,
     /// The connection given out last, with the number of that run.
     run: Mutex<Option<(Arc<PythonConnection>, u64)>>,
+    /// There is something in `run`.
+    has_run: AtomicBool,
+    /// The thread that is to use this has been told whom it works for.
+    is_begun: AtomicBool,
+    /// How often the task in the cell has been given out.
+    attempts: AtomicU32,
     /// The task at hand, until Python has started it.
     #[pyo3(get)]
     cell: Py<PyList>,
@@ -47,10 +53,16 @@ impl Worker {
         let cell = PyList::new(py, [py.None()])?.unbind();
         let Some(seat) = core.pool.claim_seat() else { return Ok(None) };
         let (index, core) = (seat.index(), Arc::clone(core));
-        Ok(Some(Self { seat: Mutex::new(Some(seat)), run: Mutex::new(None), cell, index, core }))
+        let (run, has_run, is_begun) = (Mutex::new(None), AtomicBool::new(false), AtomicBool::new(false));
+        let (seat, attempts) = (Mutex::new(Some(seat)), AtomicU32::new(0));
+        Ok(Some(Self { seat, run, has_run, is_begun, attempts, cell, index, core }))
     }
 
     fn take_run(&self) -> Option<(Arc<PythonConnection>, u64)> {
+        if !self.has_run.load(Ordering::Relaxed) {
+            return None;
+        }
+        self.has_run.store(false, Ordering::Relaxed);
         self.run.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -65,34 +77,57 @@ impl Worker {
 
 #[pymethods]
 impl Worker {
-    /// Put the next task into `cell[0]`, waiting for one if need be: True. False: the worker must leave.
+    fn __iter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    /// The next task; it is in `cell[0]` too. The end: the worker must leave.
     ///
-    /// A task that is still in the cell is given out again.
-    fn next(&self, py: Python<'_>) -> PyResult<bool> {
+    /// A task that is still in the cell is given out again. None after a wait: what another thread threw at
+    /// this one meanwhile strikes when Python goes on, and must find the task in the cell.
+    fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let cell = self.cell.bind(py);
         if self.core.is_foreign() {
-            return Ok(false);
+            return Ok(None);
         }
-        if !cell.get_item(0)?.is_none() {
-            return Ok(true);
+        let left = cell.get_item(0)?;
+        if !left.is_none() {
+            self.attempts.fetch_add(1, Ordering::Relaxed);
+            return Ok(Some(left.unbind()));
         }
+        self.attempts.store(1, Ordering::Relaxed);
         let Ok(mut seat) = self.seat.try_lock() else {
             return Err(PyRuntimeError::new_err("this worker is another thread's"));
         };
         self.end_run();
-        let Some(seat) = seat.as_mut() else { return Ok(false) };
-        WORKS_FOR.set(Arc::as_ptr(&self.core.pool).addr());
-        let next = match seat.try_next() {
-            Some(next) => next,
-            None => gil::wait(py, Section::WorkerSleep, || seat.next(None)).unwrap_or(Next::Leave),
+        let Some(seat) = seat.as_mut() else { return Ok(None) };
+        if !self.is_begun.load(Ordering::Relaxed) {
+            self.is_begun.store(true, Ordering::Relaxed);
+            WORKS_FOR.set(Arc::as_ptr(&self.core.pool).addr());
+        }
+        let (next, has_waited) = match seat.try_next() {
+            Some(next) => (next, false),
+            None => (gil::wait(py, Section::WorkerSleep, || seat.next(None)).unwrap_or(Next::Leave), true),
         };
-        let Next::Item(item) = next else { return Ok(false) };
+        let Next::Item(item) = next else { return Ok(has_waited.then(|| py.None())) };
         if let QueuedTask::Connection(connection) = &item {
             let run = connection.current_run().map(|run| (Arc::clone(connection), run));
             *self.run.lock().unwrap_or_else(PoisonError::into_inner) = run;
+            self.has_run.store(true, Ordering::Relaxed);
         }
-        cell.set_item(0, item.into_task(py)?)?;
-        Ok(true)
+        let task = item.into_task(py)?;
+        cell.set_item(0, &task)?;
+        if has_waited {
+            self.attempts.store(0, Ordering::Relaxed);
+            return Ok(Some(py.None()));
+        }
+        Ok(Some(task))
+    }
+
+    /// How often the task in the cell has been given out.
+    #[getter]
+    fn attempts(&self) -> u32 {
+        self.attempts.load(Ordering::Relaxed)
     }
 
     /// Give the seat back, and a task that was not started to the queue. A second call does nothing.
