@@ -7,9 +7,10 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use loom::sync::Arc;
-use loom::sync::atomic::{AtomicUsize, Ordering};
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
 use loom::thread;
 use std::sync::Arc as StdArc;
+use wiretask_engine::duty::Duty;
 use wiretask_engine::task_queue::{ItemQueue, Stamped};
 use wiretask_engine::worker_pool::{Next, PoolListener, PoolState, Refusal, Seat, WorkerPool};
 
@@ -214,5 +215,86 @@ fn count_down_and_up_again_never_miscounts() {
         pool.close(PoolState::Closed);
         second.join().unwrap();
         assert_eq!(pool.stats().workers_alive, 0);
+    });
+}
+
+/// A duty that brings nothing: whoever stands it sleeps as a loop does, until it is called.
+struct Watch {
+    is_stood: AtomicBool,
+    is_asleep: AtomicBool,
+    thread: loom::sync::Mutex<Option<thread::Thread>>,
+}
+
+impl Duty for Watch {
+    fn stand(&self, is_called: &dyn Fn() -> bool) -> bool {
+        if self.is_stood.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        *self.thread.lock().unwrap() = Some(thread::current());
+        self.is_asleep.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if !is_called() {
+            while self.is_asleep.load(Ordering::Acquire) {
+                thread::park();
+            }
+        }
+        self.is_asleep.store(false, Ordering::Relaxed);
+        self.is_stood.store(false, Ordering::Release);
+        true
+    }
+
+    fn nudge(&self) {
+        fence(Ordering::SeqCst);
+        if self.is_asleep.load(Ordering::Relaxed) && self.is_asleep.swap(false, Ordering::AcqRel) {
+            let thread = self.thread.lock().unwrap();
+            thread.iter().for_each(thread::Thread::unpark);
+        }
+    }
+}
+
+fn watch() -> StdArc<dyn Duty> {
+    StdArc::new(Watch {
+        is_stood: AtomicBool::new(false),
+        is_asleep: AtomicBool::new(false),
+        thread: loom::sync::Mutex::new(None),
+    })
+}
+
+#[test]
+fn worker_on_duty_gets_the_item() {
+    model(|pool, outcomes| {
+        pool.set_target(1);
+        assert!(pool.offer_duty(&watch()));
+        let worker = serve_one(&pool, &outcomes);
+        pool.push(0).unwrap();
+        drop(worker.join().unwrap());
+        assert_eq!((outcomes.count(0), pool.pending()), (1, 0));
+    });
+}
+
+#[test]
+fn worker_on_duty_leaves_when_the_pool_closes() {
+    model(|pool, outcomes| {
+        pool.set_target(1);
+        assert!(pool.offer_duty(&watch()));
+        let worker = start(&pool, &outcomes);
+        pool.close(PoolState::Closed);
+        worker.join().unwrap();
+        assert_eq!(pool.stats().workers_alive, 0);
+    });
+}
+
+#[test]
+fn item_queued_quietly_is_served_when_the_duty_ends() {
+    model(|pool, outcomes| {
+        pool.set_target(1);
+        let duty = watch();
+        assert!(pool.offer_duty(&duty));
+        let worker = serve_one(&pool, &outcomes);
+        pool.push_quietly(0).unwrap();
+        pool.end_duty(&duty);
+        duty.nudge();
+        drop(worker.join().unwrap());
+        assert_eq!(outcomes.count(0), 1);
     });
 }

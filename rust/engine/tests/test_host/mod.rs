@@ -331,7 +331,7 @@ impl<S: Read + Write> Client<S> {
     }
 }
 
-pub fn eventually(what: &str, is_so: impl Fn() -> bool) {
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "never came true: {what}");
