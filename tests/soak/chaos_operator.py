@@ -7,6 +7,7 @@ Must not know: what handlers do, how clients behave.
 
 from __future__ import annotations
 
+import errno
 import gc
 import random
 import threading
@@ -25,6 +26,7 @@ Report = Callable[..., None]
 
 BOUND = 200
 MEAN_PAUSE_SECONDS = 0.7
+PORT_SECONDS = 5.0
 
 
 class BareTask:
@@ -136,9 +138,19 @@ class Operator:
     def _start_server(self, flavour: str) -> None:
         dispatcher = {"shared": self._shared, "foreign": self._foreign}.get(flavour)
         adj = SETTINGS.replace(io_threads=2) if flavour == "hooked" else SETTINGS
-        server = self._classes[flavour]("127.0.0.1", self.ports[flavour], task_dispatcher=dispatcher, adj=adj)
-        server.start()
-        self.servers[flavour] = server
+        deadline = time.monotonic() + PORT_SECONDS
+        while flavour not in self.servers:
+            try:
+                server = self._classes[flavour]("127.0.0.1", self.ports[flavour], task_dispatcher=dispatcher, adj=adj)
+            except OSError as error:
+                # A child that a handler has just forked has a copy of the old listener until it executes a program.
+                if error.errno != errno.EADDRINUSE or time.monotonic() > deadline:
+                    raise
+                self._accounts.count("operator: waits for a port")
+                time.sleep(0.002)
+            else:
+                server.start()
+                self.servers[flavour] = server
 
     # ---- the two threads ------------------------------------------------------------------------
 

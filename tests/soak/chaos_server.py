@@ -25,7 +25,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
 from accounts import Accounts, Entry
-from conversation import GREETING, MAX_LINE_BYTES, Request, body_of, error_answer, line_of, parts_of
+from conversation import GREETING, MAX_LINE_BYTES, Request, error_answer, line_of, parts_of, pieces_of_body
 from sabotage import Sabotage
 
 import wiretask
@@ -187,9 +187,8 @@ class ChaosTask(wiretask.Task):
 
     def _large(self, asked: Request) -> None:
         self.channel.write(line_of(asked, str(asked.argument)))
-        body = memoryview(body_of(asked))
-        for start in range(0, len(body), 300_000):
-            self.channel.write(body[start : start + 300_000])
+        for piece in pieces_of_body(asked):
+            self.channel.write(piece)
 
     def _elsewhere(self, asked: Request) -> None:
         """Answered by another thread, while this one waits for it."""

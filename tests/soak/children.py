@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,16 @@ class Child:
         name: for messages.
         arguments: of this program, for the child.
         observe: called for each event, in a thread of the child's own.
+        environment: what is added to this process's own.
     """
 
-    def __init__(self, name: str, arguments: list[str], observe: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        name: str,
+        arguments: list[str],
+        observe: Callable[[dict[str, Any]], None],
+        environment: Mapping[str, str],
+    ) -> None:
         self.name = name
         self.last_heard = time.monotonic()
         self._observe = observe
@@ -50,6 +58,7 @@ class Child:
             stdout=subprocess.PIPE,
             stderr=self._stderr,
             text=True,
+            env=os.environ | dict(environment),
             start_new_session=True,
         )
         self._reader = threading.Thread(target=self._read, name=f"reader of {name}", daemon=True)

@@ -8,6 +8,7 @@ Must not know: sockets, servers, who keeps account.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from typing import NamedTuple
 
 #: Longest line that the servers take, its end included.
@@ -16,6 +17,9 @@ MAX_LINE_BYTES = 4096
 GREETING = b"hello\n"
 #: What is open in a program that a handler starts: the three standard streams and the listing itself.
 OPEN_IN_CHILD = "0 1 2 3"
+
+#: About how much of a large answer is written at once.
+PIECE_BYTES = 200_000
 
 #: Requests after which the server closes the connection.
 CLOSING_KINDS = frozenset({"close", "raise", "raise_late"})
@@ -110,5 +114,14 @@ def parts_of(request: Request) -> list[bytes]:
 
 def body_of(request: Request) -> bytes:
     """Return the content of a large answer: its identity over and over, `argument` bytes and a line feed."""
+    return b"".join(pieces_of_body(request))
+
+
+def pieces_of_body(request: Request) -> Iterator[bytes]:
+    """Yield the content of a large answer in pieces of moderate size."""
     pattern = f"<{request.identity}>".encode()
-    return (pattern * (request.argument // len(pattern) + 1))[: request.argument] + b"\n"
+    piece = pattern * (PIECE_BYTES // len(pattern))
+    whole, rest = divmod(request.argument, len(piece))
+    for _ in range(whole):
+        yield piece
+    yield piece[:rest] + b"\n"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import verdict
 from observations import Observations
+from soak_run import SERVER_ENVIRONMENT
 from svg_plot import line_plot
 from verdict import mebibytes, quarter_medians
 
@@ -50,7 +51,10 @@ lines without end, say nothing, stop in the middle of a request, come in storms.
   nothing else is logged as an error. `handle_close` runs as often as `handle_connect`.
 - At the end descriptors and threads are those of the beginning, with the servers open and with everything closed.
 - The median resident size of the last quarter is at most {verdict.MEMORY_GROWTH_BYTES // 1024 // 1024} MiB or
-  {verdict.MEMORY_GROWTH_SHARE:.0%} above that of the second quarter (runs of two minutes or more).
+  {verdict.MEMORY_GROWTH_SHARE:.0%} above that of the second quarter (runs of two minutes or more). The server
+  process runs with `{" ".join(f"{name}={value}" for name, value in SERVER_ENVIRONMENT.items())}`: left to itself, the
+  C library keeps freed memory in a pool for each of many threads (some hundred MiB under this load), which could not
+  be told from a leak.
 - Idle at the end, the process uses less than {verdict.IDLE_CPU_SHARE:.0%} of a CPU.
 - Programs that a handler starts inherit nothing. Nothing is written to stderr. Every process ends with exit code 0.
 

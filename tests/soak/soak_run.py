@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from children import Child, Silent
@@ -25,6 +25,9 @@ ANSWER_SECONDS = 90.0
 #: Longer than any behaviour of a client, its deadlines included.
 CLIENTS_END_SECONDS = 150.0
 HELD_SECONDS = 20.0
+#: Has the C library give large blocks back to the system at once, and share its pools between threads. Left to
+#: itself it keeps a pool for each of many threads, and what it keeps free there could not be told from a leak.
+SERVER_ENVIRONMENT = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "131072"}
 
 
 class Run:
@@ -70,7 +73,7 @@ class Run:
         arguments = ["--role", "server", "--seed", self._seed]
         if self._sabotage:
             arguments += ["--sabotage", self._sabotage]
-        server = self._start("the server", arguments)
+        server = self._start("the server", arguments, SERVER_ENVIRONMENT)
         ports = server.wait_for("ready", ANSWER_SECONDS)["ports"]
         self._order(server, "close", "closed")
         seen.closed_before = self._settled_holdings(server)
@@ -132,8 +135,8 @@ class Run:
             f"{len(seen.faults)} faults"
         )
 
-    def _start(self, name: str, arguments: list[str]) -> Child:
-        child = Child(name, arguments, lambda event: self._observe(name, event))
+    def _start(self, name: str, arguments: list[str], environment: Mapping[str, str] | None = None) -> Child:
+        child = Child(name, arguments, lambda event: self._observe(name, event), environment or {})
         self._children.append(child)
         return child
 
