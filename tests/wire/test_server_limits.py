@@ -239,6 +239,29 @@ def test_a_slow_reader_is_not_given_up_while_it_reads(serving: Any, connect: Any
     assert received + len(peer.read(size - received)) == size
 
 
+def test_a_steady_reader_is_not_given_up_though_the_socket_has_no_room_for_long(serving: Any, connect: Any) -> None:
+    # The system reports room only when a third of what it holds, which may be megabytes, has been read.
+    size = 16_000_000
+
+    class Task(wiretask.Task):
+        def service(self) -> None:
+            self.channel.write(b"x" * size)
+
+    class Channel(wiretask.ServerChannel):
+        parser_class = Line
+        task_class = Task
+
+    server = serving(Channel, adj=Adjustments(**no_limits).replace(write_timeout_seconds=1.0))
+    peer = connect(server, receive_buffer_bytes=65536)
+    peer.send(b"x\n")
+    received = 0
+    for _ in range(120):
+        received += len(peer.read(10_000))
+        threading.Event().wait(0.03)
+    assert received + len(peer.read(size - received)) == size
+    assert server.stats()["timeouts"] == 0
+
+
 def test_without_limits_nothing_is_closed(serving: Any, connect: Any) -> None:
     server = serving(EchoServer, adj=Adjustments(**no_limits))
     peer = connect(server)

@@ -9,7 +9,7 @@
 use std::cell::Cell;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::Thread;
 use std::time::{Duration, Instant};
@@ -102,6 +102,8 @@ pub struct Connection<H: Host> {
     is_close_untold: AtomicBool,
     /// Only the loop looks at it.
     pub(crate) is_watched_for_writing: AtomicBool,
+    /// How much the peer had not taken when the socket last took no more, or when that was last asked.
+    queued_bytes: AtomicUsize,
     inner: Mutex<Inner<H>>,
 }
 
@@ -149,6 +151,7 @@ impl<H: Host> Connection<H> {
             is_adopted: AtomicBool::new(false),
             is_close_untold: AtomicBool::new(false),
             is_watched_for_writing: AtomicBool::new(false),
+            queued_bytes: AtomicUsize::new(0),
             inner: Mutex::new(inner),
         }
     }
@@ -495,6 +498,21 @@ impl<H: Host> Connection<H> {
         self.send_until(|| true).is_cut_short
     }
 
+    /// Whether the peer takes what was sent, though the socket takes no more; then the time limit begins anew.
+    ///
+    /// The system reports a socket as writable when a third of its buffer, which may hold megabytes, is
+    /// free again. A peer that reads slowly but steadily may take longer for that than the time limit.
+    pub(crate) fn is_peer_reading(&self, now_ms: u64) -> bool {
+        let mut inner = self.lock();
+        let queued = inner.socket.as_ref().and_then(|socket| socket.queued_bytes().ok());
+        let is_reading =
+            queued.is_some_and(|queued| self.queued_bytes.swap(queued, Ordering::Relaxed) > queued);
+        if is_reading {
+            inner.state.handle_peer_progress(now_ms);
+        }
+        is_reading
+    }
+
     fn send_until(&self, is_enough: impl Fn() -> bool) -> SendOutcome {
         let mut inner = self.lock();
         let mut needs_loop = false;
@@ -505,10 +523,14 @@ impl<H: Host> Connection<H> {
                 Some(socket) => send_some(socket, &mut outgoing),
                 None => (0, Err(io::ErrorKind::NotConnected.into())),
             };
+            let is_blocked = matches!(outcome, Ok(Sent::Blocked));
+            if is_blocked && let Some(queued) = socket.as_ref().and_then(|socket| socket.queued_bytes().ok())
+            {
+                self.queued_bytes.store(queued, Ordering::Relaxed);
+            }
             drop(socket);
             self.core.stats.bytes_sent.fetch_add(sent as u64, Ordering::Relaxed);
             inner = self.lock();
-            let is_blocked = matches!(outcome, Ok(Sent::Blocked));
             inner.state.handle_sent(outgoing, sent, is_blocked, self.core.stamp_ms());
             if outcome.is_err() {
                 self.note_peer_gone();

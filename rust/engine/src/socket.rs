@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::net::SocketAddr;
 use std::ops::Deref;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use mio::net::{TcpListener, UnixListener};
@@ -49,6 +49,17 @@ impl PeerSocket {
     pub(crate) fn has_input(&self) -> bool {
         let mut byte = [MaybeUninit::uninit()];
         self.0.peek(&mut byte).is_ok_and(|n| n > 0)
+    }
+
+    /// How many bytes the peer's side has not yet taken of what was sent.
+    ///
+    /// # Errors
+    /// What ioctl(2) says: the system cannot tell.
+    pub(crate) fn queued_bytes(&self) -> io::Result<usize> {
+        let mut queued: libc::c_int = 0;
+        // SAFETY: the descriptor is open, and the request writes one int there.
+        let status = unsafe { libc::ioctl(self.0.as_raw_fd(), libc::TIOCOUTQ, &raw mut queued) };
+        if status < 0 { Err(io::Error::last_os_error()) } else { Ok(usize::try_from(queued).unwrap_or(0)) }
     }
 
     /// Reads into `buffer`. Never blocks.

@@ -676,6 +676,11 @@ impl<C: StreamConsumer> ChannelState<C> {
         Some(core::mem::take(&mut self.head))
     }
 
+    /// The peer has taken some of what was sent before: the time limit for sending begins anew.
+    pub const fn handle_peer_progress(&mut self, now_ms: u64) {
+        self.progress_ms = now_ms;
+    }
+
     /// Gives back what `begin_send` took. `is_blocked`: the socket takes no more now.
     pub fn handle_sent(&mut self, outgoing: Outgoing, sent_bytes: usize, is_blocked: bool, now_ms: u64) {
         self.sending = false;
