@@ -149,6 +149,8 @@ class ChaosTask(wiretask.Task):
             world.others.submit(lambda: sys.stderr.write("Traceback (most recent call last):\n  sabotage\n"))
         if sabotage.strikes("inherited-descriptor"):
             os.set_inheritable(os.dup(2), True)
+        if sabotage.strikes("crash"):
+            os.abort()
         if sabotage.strikes("hang"):
             import ctypes
 

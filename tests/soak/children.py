@@ -133,7 +133,10 @@ class Child:
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self.last_heard = time.monotonic()
-            event = json.loads(line)
+            try:
+                event = json.loads(line)
+            except ValueError:
+                event = {"event": "fault", "text": f"wrote something that is no event: {line[:200]!r}"}
             if event["event"] in ("alive", "window", "ended", "fault"):
                 self._observe(event)
             else:

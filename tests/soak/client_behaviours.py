@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from chaos_server import IDLE_TIMEOUT_SECONDS, REQUEST_TIMEOUT_SECONDS, WRITE_TIMEOUT_SECONDS
+from chaos_server import WRITE_TIMEOUT_SECONDS
 from checked_connection import CheckedConnection, Ended
 from conversation import MAX_LINE_BYTES
 
@@ -262,5 +262,3 @@ BEHAVIOURS: tuple[tuple[float, Behaviour], ...] = (
     (2, stop_in_request),
     (3, storm),
 )
-
-LONGEST_BEHAVIOUR_SECONDS = max(IDLE_TIMEOUT_SECONDS, REQUEST_TIMEOUT_SECONDS, WRITE_TIMEOUT_SECONDS) + 60

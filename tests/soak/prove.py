@@ -31,6 +31,7 @@ WORDS = {
     "busy-when-idle": "the idle server process used",
     "exit-code": "exit code 3",
     "hang": "nothing was heard of the server",
+    "crash": "the server ended in the middle of the run",
 }
 
 

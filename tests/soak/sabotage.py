@@ -24,6 +24,7 @@ KINDS = {
     "busy-when-idle": 1,
     "exit-code": 1,
     "hang": 300,
+    "crash": 300,
 }
 
 

@@ -12,6 +12,7 @@ from collections import Counter
 from pathlib import Path
 
 import verdict
+from chaos_server import FLAVOURS
 from observations import Observations
 from soak_run import SERVER_ENVIRONMENT
 from svg_plot import line_plot
@@ -136,6 +137,7 @@ def _figures(seen: Observations) -> list[tuple[str, str]]:
             f"{counts['operator: shut and open']}, {counts['operator: drop dispatcher']}",
         ),
         ("connections cut by these (answers missing)", _early_ends(seen)),
+        ("share of the time in which that may happen", _excusing_share(seen, seconds)),
     ]
     if seen.samples:
         second, last = quarter_medians(seen)
@@ -164,6 +166,12 @@ def _refusals(counts: Counter[str]) -> str:
 
 def _early_ends(seen: Observations) -> str:
     return f"{len(seen.early_ends)} ({sum(end.unanswered for end in seen.early_ends)})"
+
+
+def _excusing_share(seen: Observations, seconds: float) -> str:
+    """How much of the time of an average flavour lies in the operator's windows: the smaller, the stricter."""
+    excusing = sum(window.end - window.begin + verdict.WINDOW_SLACK_SECONDS for window in seen.windows)
+    return f"{excusing / len(FLAVOURS) / seconds:.1%}"
 
 
 def _memory(seen: Observations, second: float, last: float) -> str:

@@ -57,7 +57,12 @@ class Run:
         try:
             self._perform()
         except Silent as silence:
-            self._handle_silence(silence)
+            self._handle_silence(str(silence))
+        except ProcessLookupError as gone:
+            self._handle_silence(f"a process ended while it was measured: {gone}")
+        except FileNotFoundError as gone:
+            # What /proc says of a process that has ended.
+            self._handle_silence(f"a process ended while it was measured: {gone.filename}")
         finally:
             for child in self._children:
                 if not child.is_running() and child.name not in self._seen.exit_codes:
@@ -151,9 +156,9 @@ class Run:
             time.sleep(0.1)
         return held
 
-    def _handle_silence(self, silence: Silent) -> None:
-        self._seen.faults.append(str(silence))
-        self._say(f"{silence}: ending the run, with the stacks of all threads")
+    def _handle_silence(self, text: str) -> None:
+        self._seen.faults.append(text)
+        self._say(f"{text}: ending the run, with the stacks of all threads")
         for child in self._children:
             if child.is_running():
                 child.dump_stacks()
