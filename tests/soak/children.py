@@ -80,6 +80,10 @@ class Child:
             self._process.stdin.write(command + "\n")
             self._process.stdin.flush()
 
+    def has_answered(self) -> bool:
+        """Return whether an event waits that is not only for observers."""
+        return not self._answers.empty()
+
     def wait_for(self, kind: str, seconds: float) -> dict[str, Any]:
         """Return the next event of a kind that is not only for observers.
 

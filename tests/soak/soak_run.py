@@ -97,7 +97,8 @@ class Run:
         for client in clients:
             client.order("end")
         for client in clients:
-            client.wait_for("done", CLIENTS_END_SECONDS)
+            self._wait_for_answer(client, server)
+            client.wait_for("done", ANSWER_SECONDS)
             seen.exit_codes[client.name] = client.wait_for_exit()
         seen.is_drained = self._order(server, "end", "quiet")["is_drained"]
         seen.held_after = self._settled_holdings(server, seen.held_before)
@@ -118,10 +119,7 @@ class Run:
         while not self._stop_asked.wait(SAMPLE_SECONDS):
             now = time.monotonic()
             for child in (server, *clients):
-                if not child.is_running():
-                    raise Silent(f"{child.name} ended in the middle of the run")
-                if now - child.last_heard > SILENCE_SECONDS:
-                    raise Silent(f"nothing was heard of {child.name} for {SILENCE_SECONDS:.0f} s")
+                _check_alive(child)
             seen.samples.append(measure(server.pid, now))
             seen.end = now
             if now - seen.begin >= next_word:
@@ -130,6 +128,13 @@ class Run:
             if now - seen.begin >= seen.asked_seconds:
                 return
         seen.asked_seconds = seen.end - seen.begin
+
+    def _wait_for_answer(self, client: Child, server: Child) -> None:
+        """Wait until a client has come to its end, or may wait no longer; raises Silent if the server hangs."""
+        deadline = time.monotonic() + CLIENTS_END_SECONDS
+        while not client.has_answered() and time.monotonic() < deadline:
+            _check_alive(server)
+            time.sleep(0.1)
 
     def _tell(self) -> None:
         seen, last = self._seen, self._seen.samples[-1]
@@ -179,3 +184,11 @@ class Run:
                 case {"event": "fault", "text": text}:
                     seen.faults.append(f"{name}: {text}")
                     self._say(f"FAULT {name}: {text}")
+
+
+def _check_alive(child: Child) -> None:
+    """Raise Silent if a process has ended, or hangs."""
+    if not child.is_running():
+        raise Silent(f"{child.name} ended in the middle of the run")
+    if time.monotonic() - child.last_heard > SILENCE_SECONDS:
+        raise Silent(f"nothing was heard of {child.name} for {SILENCE_SECONDS:.0f} s")
