@@ -44,9 +44,9 @@ def attempt(kind: str | None, seconds: float) -> tuple[int, str]:
     return ended.returncode, ended.stdout
 
 
-def is_found(kind: str | None) -> tuple[bool, str]:
+def is_found(kind: str | None, seconds: float = SECONDS) -> tuple[bool, str]:
     """Return whether the soak says what it has to say of a kind of sabotage, and what it printed."""
-    code, text = attempt(kind, SHORTEST_FOR_MEMORY_SECONDS if kind == "memory-leak" else SECONDS)
+    code, text = attempt(kind, SHORTEST_FOR_MEMORY_SECONDS if kind == "memory-leak" else seconds)
     if kind is None:
         return code == 0, text
     return code == 1 and WORDS[kind] in text, text

@@ -223,5 +223,5 @@ def test_a_page_without_anything_seen_can_be_written(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [None, "wrong-answer"])
 def test_short_run_finds_nothing_but_what_was_broken_on_purpose(kind: str | None) -> None:
-    is_as_expected, text = prove.is_found(kind)
+    is_as_expected, text = prove.is_found(kind, 3)
     assert is_as_expected, text
