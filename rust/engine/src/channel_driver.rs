@@ -657,7 +657,7 @@ impl<H: Host> ChannelDriver<H> {
         let stamp_ms = self.core.stamp_ms();
         let timeout = connection.lock().state.poll_timeout(&self.core.config.limits, stamp_ms);
         let next = match timeout {
-            Timeout::Expired(CloseReason::WriteTimeout) if connection.is_peer_reading(now_ms) => {
+            Timeout::Expired(CloseReason::WriteTimeout) if connection.is_peer_reading(stamp_ms) => {
                 now_ms + shortest
             }
             Timeout::Expired(reason) => {

@@ -502,13 +502,13 @@ impl<H: Host> Connection<H> {
     ///
     /// The system reports a socket as writable when a third of its buffer, which may hold megabytes, is
     /// free again. A peer that reads slowly but steadily may take longer for that than the time limit.
-    pub(crate) fn is_peer_reading(&self, now_ms: u64) -> bool {
+    pub(crate) fn is_peer_reading(&self, stamp_ms: u64) -> bool {
         let mut inner = self.lock();
         let queued = inner.socket.as_ref().and_then(|socket| socket.queued_bytes().ok());
         let is_reading =
             queued.is_some_and(|queued| self.queued_bytes.swap(queued, Ordering::Relaxed) > queued);
         if is_reading {
-            inner.state.handle_peer_progress(now_ms);
+            inner.state.handle_peer_progress(stamp_ms);
         }
         is_reading
     }
