@@ -30,6 +30,7 @@ __all__ = [
     "StreamConsumer",
     "TaskQueue",
     "Worker",
+    "__build_profile__",
     "__version__",
     "begin_exit",
     "claim_exit_hook",
@@ -42,6 +43,8 @@ __all__ = [
     "reset_after_fork",
 ]
 
+__build_profile__: Literal["debug", "release"]
+"""How the module was compiled; one that was compiled for debugging is many times slower."""
 __version__: str
 
 @disjoint_base

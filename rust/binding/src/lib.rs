@@ -39,6 +39,9 @@ mod _native {
         for (name, number) in crate::channel::WORK_NUMBERS {
             module.add(name, number)?;
         }
+        // A measurement of a debug build would say nothing: tests/benchmarks asks.
+        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+        module.add("__build_profile__", profile)?;
         module.add("__version__", env!("CARGO_PKG_VERSION"))
     }
 }
