@@ -55,7 +55,7 @@ mod tests {
         let (end, ended) = mpsc::channel::<()>();
         let thread = thread::spawn(move || {
             tell.send(current()).unwrap();
-            drop(ended.recv());
+            let _end = ended.recv();
         });
         let number = told.recv().unwrap();
         while is_running(number) {

@@ -217,9 +217,9 @@ fn a_slow_request_stops_nobody() {
 
 #[test]
 fn an_answer_that_is_held_does_not_wait_for_a_slow_request_behind_it() {
-    for _ in 0..10 {
+    for _ in 0..20 {
         let server = EchoServer::start("held", 1);
-        let load = Load::on(&server, 4);
+        let load = Load::on(&server, 32);
         let mut slow = server.connect();
         eventually("the loop is lent", || server.is_lent());
         // Most likely it comes to its turn when others of the same turn have been answered.
