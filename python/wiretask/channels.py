@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zope.interface import implementer
 
-from wiretask import _native, waiting_tasks
+from wiretask import _native, housekeeper, waiting_tasks
 from wiretask.connection import Connection
 from wiretask.errors import ClientDisconnectedError
 from wiretask.housekeeper import cancel_task, report, safe_repr
@@ -32,6 +33,9 @@ __all__ = ["ServerChannel"]
 
 _LOG = logging.getLogger("wiretask.server")
 _TASK_LOG = logging.getLogger("wiretask.task")
+
+_making_queue = threading.Lock()
+"""Held by who gives a channel the queue for its tasks."""
 
 
 @implementer(IServerChannel, ITask)
@@ -72,7 +76,7 @@ class ServerChannel(_native.Channel):
     def __init__(self, server: Server, conn: Connection, addr: Any, adj: Adjustments | None = None) -> None:
         if not isinstance(conn, Connection):
             raise TypeError(f"conn is a wiretask.Connection, not {conn!r}")
-        self._tasks: deque[Any] = deque()
+        self._tasks: deque[Any] | None = None  # until the first `queue_task`: most channels need none
         self._parser: Any = None
         self._bind(conn._native, self)
 
@@ -156,7 +160,7 @@ class ServerChannel(_native.Channel):
         except BaseException:
             cancel_task(task)
             raise
-        self._tasks.append(task)
+        self._append(task)
         waiting_tasks.note(self)
         if not self._tasks_queued():
             # Whatever still waits then, this task or others, will not be run.
@@ -285,7 +289,7 @@ class ServerChannel(_native.Channel):
         """Hand on a completed parser; false: the stream is broken, nothing more is to be parsed."""
         if getattr(parser, "error", None) is not None:
             # What came before is still answered: the close waits for the tasks behind it.
-            self._tasks.append(_Closing(self))
+            self._append(_Closing(self))
             return False
         if not getattr(parser, "empty", False):
             self.handle_request(parser)
@@ -293,6 +297,8 @@ class ServerChannel(_native.Channel):
 
     def _run_tasks(self) -> None:
         """Run the tasks there are now; those that come meanwhile have their turn after other input."""
+        if not self._tasks:
+            return
         is_first = True
         for _ in range(len(self._tasks)):
             if (task := self._next_task()) is None:
@@ -324,10 +330,29 @@ class ServerChannel(_native.Channel):
 
     def _next_task(self) -> Any:
         """Take the next task out, which is then the caller's alone; None: there is none."""
+        if not self._tasks:
+            return None
         try:
             return self._tasks.popleft()
         except IndexError:
             return None
+
+    def _append(self, task: Any) -> None:
+        """Have a task wait in the channel. Any thread."""
+        tasks = self._tasks
+        if tasks is None:
+            with _making_queue:
+                tasks = self._tasks = deque() if self._tasks is None else self._tasks
+        tasks.append(task)
+
+
+def _handle_fork() -> None:
+    """In the child of a fork: nobody holds the lock."""
+    global _making_queue
+    _making_queue = threading.Lock()
+
+
+housekeeper.after_fork(_handle_fork)
 
 
 def _current() -> BaseException:
