@@ -161,7 +161,7 @@ class ThreadedTaskDispatcher:
         After failure: the task is not queued; it was cancelled, unless it is no task at all.
         Threads: any; signal handlers too. Blocking: never, beyond what `defer()` does.
         """
-        if not isinstance(task, Task):
+        if type(task) not in _task_classes:
             check_task(task)
         try:
             task.defer()
@@ -322,15 +322,31 @@ class ThreadedTaskDispatcher:
             self._queue.close(drain=False)
 
 
+_METHODS = ("service", "cancel", "defer")
+
+_task_classes: set[type] = set()
+"""Classes whose objects are tasks, as seen lately: asking each task anew costs more than queueing it."""
+
+_MAX_TASK_CLASSES = 1000
+
+
 def check_task(task: object) -> None:
     """Raise unless `task` has the three methods of ITask."""
+    if type(task) in _task_classes:
+        return
     if task is None:
         raise ValueError("the task must not be None")
-    missing = [method for method in ("service", "cancel", "defer") if not has_method(task, method)]
+    missing = [method for method in _METHODS if not has_method(task, method)]
     if missing:
         raise TypeError(
             f"a task needs {', '.join(f'{method}()' for method in missing)}, which {safe_repr(task)} lacks"
         )
+    if not isinstance(task, type) and all(
+        isinstance(getattr(type(task), method, None), FunctionType) for method in _METHODS
+    ):
+        if len(_task_classes) >= _MAX_TASK_CLASSES:
+            _task_classes.clear()
+        _task_classes.add(type(task))
 
 
 def has_method(thing: object, name: str) -> bool:
