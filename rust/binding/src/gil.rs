@@ -11,6 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use pyo3::exceptions::PyImportError;
 use pyo3::prelude::*;
 
 /// Why a thread is outside. Nobody holds an engine lock on the way out or back.
@@ -50,6 +51,21 @@ static GENERATION: AtomicU64 = AtomicU64::new(0);
 /// Whether the exit hook has begun: whoever waits must stop waiting.
 pub fn exiting() -> bool {
     EXITING.load(Ordering::Acquire)
+}
+
+/// Refuse to be imported by a sub-interpreter, which would share threads, mailbox and exit hook with the main one.
+///
+/// # Errors
+/// `ImportError`, in any interpreter but the first.
+pub fn refuse_sub_interpreters(_py: Python<'_>) -> PyResult<()> {
+    // SAFETY: the token proves that this thread is attached, so there is a current interpreter, which outlives it.
+    let number = unsafe { pyo3::ffi::PyInterpreterState_GetID(pyo3::ffi::PyInterpreterState_Get()) };
+    if number == 0 {
+        return Ok(());
+    }
+    Err(PyImportError::new_err(
+        "wiretask cannot be imported in a sub-interpreter: its threads belong to the main interpreter of the process",
+    ))
 }
 
 /// How many forks lie between the first process and this one. What was made in another generation must be leaked:

@@ -35,6 +35,7 @@ mod _native {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::gil::refuse_sub_interpreters(module.py())?;
         crate::housekeeper::make_mailbox();
         for (name, number) in crate::channel::WORK_NUMBERS {
             module.add(name, number)?;
