@@ -17,6 +17,7 @@ import logging
 import os
 import socket
 import sys
+import time
 from typing import Any, TypeAlias
 
 from zope.interface import implementer
@@ -34,6 +35,10 @@ _LOG = logging.getLogger("wiretask.dispatcher")
 _NOTHING_YET = {errno.EWOULDBLOCK, errno.EAGAIN}
 _GONE_BEFORE_ACCEPT = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM}
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
+#: A program that gave SIGPIPE its default back must not die of a peer that is gone.
+_NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
+_ACCEPT_PAUSE_SECONDS = 0.2
+_ACCEPT_WARNING_PAUSE_SECONDS = 10.0
 _CONNECT_BEGUN = {errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK}
 
 
@@ -49,7 +54,7 @@ class Dispatcher:
         OSError: `sock` is closed or unusable; nothing is registered then, and closing it stays the caller's
             task.
     Attributes: `socket` (None at first), `addr` (what it was bound or connected to, or its peer),
-        `accepting`, `connecting`, `connected`.
+        `accepting`, `connecting`, `connected`; `resting_until` (of `time.monotonic()`: no input before then).
     Threads: all methods belong to the thread that runs the loop, except `log` and `log_info`.
     """
 
@@ -57,6 +62,8 @@ class Dispatcher:
     connecting = False
     connected = False
     addr: SocketAddress | None = None
+    resting_until = 0.0
+    _accept_warning_due = 0.0
 
     def __init__(self, sock: socket.socket | None = None, map: SocketMap | None = None) -> None:
         self._map: SocketMap = socket_map if map is None else map
@@ -198,8 +205,10 @@ class Dispatcher:
         Raises:
             OSError: another error.
         """
+        sock = self._open_socket()
         try:
-            return self._open_socket().send(data)
+            # An ssl socket or a fake takes no flags.
+            return sock.send(data, _NO_SIGNAL) if type(sock) is socket.socket else sock.send(data)
         except OSError as error:
             if error.errno in _NOTHING_YET:
                 return 0
@@ -293,15 +302,18 @@ class Dispatcher:
     def handle_accept(self) -> None:
         """Accept a connection and give it to `handle_accepted`.
 
-        When descriptors or memory have run out, this warns once and leaves the connection waiting: the
-        listener must not die of it.
+        When descriptors or memory have run out, this leaves the connection waiting, warns (every ten seconds
+        at most), and rests for a fifth of a second: the listener must neither die of it nor keep the loop busy.
         """
         try:
             pair = self.accept()
         except OSError as error:
             if error.errno not in _EXHAUSTED:
                 raise
-            self._warn_once(f"accept ({error.strerror})")
+            self.resting_until = time.monotonic() + _ACCEPT_PAUSE_SECONDS
+            if self.resting_until >= self._accept_warning_due:
+                self._accept_warning_due = self.resting_until + _ACCEPT_WARNING_PAUSE_SECONDS
+                self.log_info(f"cannot accept ({error.strerror}): {self!r}", "warning")
             return
         if pair is not None:
             self.handle_accepted(*pair)

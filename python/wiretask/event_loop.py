@@ -13,11 +13,13 @@ import contextlib
 import errno
 import math
 import select
-import socket
 import sys
+import time
 import traceback
 from collections.abc import MutableMapping
-from typing import Protocol, Self, TypeAlias
+from typing import Any, Protocol, Self, TypeAlias
+
+from wiretask.wakeups import Wakeup
 
 __all__ = [
     "DISCONNECTED_ERRNOS",
@@ -59,7 +61,8 @@ class LoopEntry(Protocol):
     """What an entry of the map must offer. `Dispatcher` does.
 
     Optional methods: `start_in_loop()`, called whenever a loop over the map begins, so it must bear
-    repetition; `write_interest()`, asked in place of `writable`.
+    repetition; `write_interest()`, asked in place of `writable`. Optional attribute: `resting_until`, a time
+    of `time.monotonic()` before which it is not polled for input.
     """
 
     def readable(self) -> bool:
@@ -126,7 +129,12 @@ def loop(
             is_watched = True
             start()
     turns = 0
-    with _Alarm(entries) if is_watched else contextlib.nullcontext() as alarm:
+    with contextlib.ExitStack() as stack:
+        alarm = None
+        if timeout != 0:
+            # Without descriptors for it, a loop of dispatchers alone does not fail: it could not before.
+            with contextlib.nullcontext() if is_watched else contextlib.suppress(OSError):
+                alarm = stack.enter_context(_Alarm(entries))
         while entries and (count is None or turns < count):
             _turn(timeout, entries, alarm)
             turns += 1
@@ -169,35 +177,21 @@ def wake_loops(map: SocketMap) -> None:
             alarm.ring()
 
 
-class _Alarm:
-    """A context manager: ends the wait of the one loop that polls it."""
+class _Alarm(Wakeup):
+    """Ends the wait of the one loop that polls it."""
 
     def __init__(self, entries: SocketMap) -> None:
+        super().__init__()
         self.entries = entries
-        self._reader, self._writer = socket.socketpair()
-        self._reader.setblocking(False)
-        self._writer.setblocking(False)
 
     def __enter__(self) -> Self:
+        super().__enter__()
         _alarms.append(self)
         return self
 
-    def __exit__(self, *reason: object) -> None:
+    def __exit__(self, *reason: Any) -> None:
         _alarms.remove(self)
-        self._reader.close()
-        self._writer.close()
-
-    def fileno(self) -> int:
-        return self._reader.fileno()
-
-    def ring(self) -> None:
-        # It is full, and the loop about to wake, or closed, and the loop has ended.
-        with contextlib.suppress(OSError):
-            self._writer.send(b"\0")
-
-    def clear(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            self._reader.recv(4096)
+        super().__exit__(*reason)
 
 
 _alarms: list[_Alarm] = []
@@ -208,18 +202,25 @@ def _turn(timeout: float | None, entries: SocketMap, alarm: _Alarm | None) -> No
     poller = select.poll()
     if alarm is not None:
         poller.register(alarm, _READ)
+    polled: dict[int, LoopEntry] = {}
     for descriptor, entry in list(entries.items()):
         flags = _interest(descriptor, entry, entries)
+        rest_seconds = getattr(entry, "resting_until", 0.0) - time.monotonic()
+        if rest_seconds > 0:
+            flags &= ~(_READ | _URGENT)
+            timeout = rest_seconds if timeout is None else min(timeout, rest_seconds)
         if flags and isinstance(descriptor, int) and descriptor >= 0:
             poller.register(descriptor, flags)
+            polled[descriptor] = entry
     milliseconds = None if timeout is None else min(math.ceil(timeout * 1000), 2**31 - 1)
     for descriptor, flags in poller.poll(milliseconds):
         if alarm is not None and descriptor == alarm.fileno():
             alarm.clear()
             continue
-        entry_now = entries.get(descriptor)
-        if entry_now is not None:
-            _deliver(descriptor, entry_now, flags, entries)
+        # What another handler registered meanwhile under a number that was free again has no events yet.
+        entry = polled[descriptor]
+        if entries.get(descriptor) is entry:
+            _deliver(descriptor, entry, flags, entries)
 
 
 def _interest(descriptor: int, entry: LoopEntry, entries: SocketMap) -> int:

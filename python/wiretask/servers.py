@@ -162,12 +162,12 @@ class Server(Dispatcher):
         self._start()
 
     def run(self) -> None:
-        """Serve until `stop`, Ctrl-C or SIGTERM; then finish what runs, and return.
+        """Serve until `stop`, Ctrl-C, SIGTERM or SIGQUIT; then finish what runs, and return.
 
-        On the main thread SIGINT and SIGTERM are taken over where they have their default handlers, and given
-        back at the end. The first one stops gracefully, a second one at once. Handlers of the program's own
-        are left alone; an exception out of one stops the server and passes on. Returns at once if the server
-        has been stopped.
+        On the main thread SIGINT, SIGTERM and SIGQUIT are taken over where they have their default handlers, and
+        given back at the end. SIGINT and SIGTERM stop gracefully; a second signal of any kind, or SIGQUIT, at
+        once; a second SIGQUIT ends the process, whatever it does. Handlers of the program's own are left alone;
+        an exception out of one stops the server and passes on. Returns at once if the server has been stopped.
 
         Raises: what `start` raises for other reasons.
         Blocking: yes, for the life of the server. Threads: any; only the main one gets signals.
