@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from peers import DEADLINE_SECONDS
+from peers import DEADLINE_SECONDS, Peer
 from processes import Program, cpu_seconds, run
 from protocols import acting
 
@@ -70,9 +70,9 @@ PROLOGUE = """
 
 def answers(port: str) -> bytes:
     """What a server says to a line; b"" if it closes."""
-    with socket.create_connection(("127.0.0.1", int(port)), timeout=DEADLINE_SECONDS) as peer:
-        peer.sendall(b"hello\n")
-        return peer.recv(6, socket.MSG_WAITALL)
+    with contextlib.closing(Peer(("127.0.0.1", int(port)))) as peer:
+        peer.send(b"hello\n")
+        return peer.read_line()
 
 
 @pytest.mark.parametrize("how", ACCEPTING)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import signal
 import socket
@@ -10,7 +11,7 @@ import threading
 from typing import Any
 
 import pytest
-from peers import DEADLINE_SECONDS, until
+from peers import DEADLINE_SECONDS, Peer, until
 from processes import Program, run
 from protocols import Echo, PythonEcho, acting
 
@@ -46,9 +47,9 @@ def say_when(server, state):
 """
 
 
-def connected(line: str) -> socket.socket:
+def connected(line: str) -> contextlib.closing[Peer]:
     """A client of the server whose port stands at the end of a line."""
-    return socket.create_connection(("127.0.0.1", int(line.split()[-1])), timeout=DEADLINE_SECONDS)
+    return contextlib.closing(Peer(("127.0.0.1", int(line.split()[-1]))))
 
 
 # ---- re-entrancy (R33, R34) ---------------------------------------------------------------------
@@ -159,8 +160,7 @@ print("over")
         program.signal(signal.SIGUSR1)
         assert program.read_line() == "full"
         with connected(port) as peer:
-            peer.sendall(b"echo\n")
-            assert peer.recv(5, socket.MSG_WAITALL) == b"echo\n"
+            assert peer.ask(b"echo") == b"echo"
         program.signal(signal.SIGTERM)
         program.send("go on")
         assert program.read_line() == "over"
@@ -179,7 +179,7 @@ def test_sigquit_ends_a_run_at_once(first: signal.Signals | None) -> None:
     """Fault R37: SIGQUIT waits for no task, whether it is the first signal or the second."""
     source = SERVE + HANG + "say_when(server, 'running'); say_when(server, 'stopping'); server.run(); print('over')"
     with Program(source) as program, connected(program.read_line()) as peer:
-        peer.sendall(b"hang\n")
+        peer.send(b"hang\n")
         assert program.read_line() == "begun"
         if first is not None:
             program.signal(first)
@@ -226,7 +226,7 @@ server.run()
 """
     )
     with Program(source) as program, connected(program.read_line()) as peer:
-        peer.sendall(b"queue\n")
+        peer.send(b"queue\n")
         assert program.read_line() == "begun"
         program.signal(signal.SIGQUIT)
         assert program.read_line() == "stuck"
@@ -255,7 +255,7 @@ print("over")
 """
     )
     with Program(source) as program, connected(program.read_line()) as peer:
-        peer.sendall(b"queue\n")
+        peer.send(b"queue\n")
         assert program.read_line() == "begun"
         program.signal(signal.SIGTERM)
         assert program.read_line().startswith("stopping")
@@ -415,33 +415,24 @@ server.stop()
     with Program(source) as program:
         line = program.read_line()
         with connected(line) as full, connected(line) as holder:
-            full.sendall(b"fill\n")
+            full.send(b"fill\n")
             # More than the kernel takes: the rest is the loop's to send.
-            assert full.recv(100_000)
-            holder.sendall(b"hold\n")
+            assert full.read(100_000) == b"x" * 100_000
+            holder.send(b"hold\n")
             assert program.read_line() == "held"
             with connected(line) as silent, connected(line) as talker:
-                talker.sendall(b"x" * 100_000)
-                assert _is_closed(talker), "a line that is too long was not refused"
-                assert _is_closed(silent), "a connection that is idle was not closed"
-            received = 0
-            while received < 7_000_000:
-                received += len(full.recv(1_000_000))
-            holder.setblocking(False)
+                talker.send(b"x" * 100_000)
+                assert talker.is_closed_by_server(), "a line that is too long was not refused"
+                assert silent.is_closed_by_server(), "a connection that is idle was not closed"
+            assert len(full.read(7_900_000)) == 7_900_000
+            holder.socket.setblocking(False)
             with pytest.raises(BlockingIOError):
-                holder.recv(10)
-            holder.settimeout(DEADLINE_SECONDS)
+                holder.socket.recv(10)
+            holder.socket.settimeout(DEADLINE_SECONDS)
             program.send("x")
-            assert holder.recv(7, socket.MSG_WAITALL) == b"let go\n"
+            assert holder.read_line() == b"let go\n"
         program.send("end")
         assert program.finish() == (0, "")
-
-
-def _is_closed(peer: socket.socket) -> bool:
-    try:
-        return peer.recv(1) == b""
-    except ConnectionError:
-        return True
 
 
 def test_threads_of_python_are_those_that_threading_made(serving: Any, connect: Any) -> None:
@@ -560,8 +551,7 @@ print("over")
     )
     with Program(source) as program:
         with connected(program.read_line()) as peer:
-            peer.sendall(b"stop\n")
-            assert peer.recv(8, socket.MSG_WAITALL) == b"stopped\n"
+            assert peer.ask(b"stop") == b"stopped"
         assert program.read_line() == "handler True"
         assert program.read_line() == "over"
         assert program.finish() == (0, "")
