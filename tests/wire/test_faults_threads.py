@@ -116,8 +116,8 @@ def test_a_task_may_run_a_loop_of_dispatchers_and_close_all(serving: Any, connec
     assert entries == {}
 
 
-def test_a_parser_may_be_fed_by_what_it_calls() -> None:
-    """Fault R33: the bytes come from an object that, asked for them, uses the same parser."""
+def test_a_parser_may_be_used_by_what_it_calls() -> None:
+    """Fault R33: a parser in Python that extends a native one, and feeds another on its way."""
     line = wiretask.consumers.Line(max_bytes=100)
 
     class Deceitful(wiretask.consumers.Line):
