@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-DEADLINE_SECONDS = 30.0
+DEADLINE_SECONDS = 60.0
 
 
 class Program:
@@ -78,16 +78,23 @@ class Program:
 
 @contextlib.contextmanager
 def _deadline(process: subprocess.Popen[str]):  # type: ignore[no-untyped-def]
-    """Kill the process if the block takes longer than the deadline: its pipes then end."""
+    """Kill the process if the block takes longer than the deadline: its pipes then end, and the test fails."""
     import threading
 
-    timer = threading.Timer(DEADLINE_SECONDS, process.kill)
+    def end() -> None:
+        is_over.set()
+        process.kill()
+
+    is_over = threading.Event()
+    timer = threading.Timer(DEADLINE_SECONDS, end)
     timer.start()
     try:
         yield
     finally:
         timer.cancel()
         timer.join()
+    # Said here, as an exit code of -9 does not say who killed it.
+    assert not is_over.is_set(), f"the program was killed: it had not got on in {DEADLINE_SECONDS:.0f} seconds"
 
 
 def run(source: str, *arguments: str, options: tuple[str, ...] = ()) -> tuple[int, str]:

@@ -134,7 +134,8 @@ def test_a_parser_may_be_used_by_what_it_calls() -> None:
 # ---- signals (R35, R37, R38, R39) ---------------------------------------------------------------
 
 
-def test_a_full_wakeup_descriptor_loses_no_stop() -> None:
+@pytest.mark.parametrize("stops", ["a signal", "a task"])
+def test_a_full_wakeup_descriptor_loses_no_stop(stops: str) -> None:
     """Fault R35: thousands of signals come while the main thread is in a handler and reads nothing."""
     source = (
         SERVE
@@ -149,6 +150,7 @@ signal.signal(signal.SIGUSR2, lambda number, frame: None)
 mine, other = socket.socketpair()
 mine.setblocking(False)
 signal.set_wakeup_fd(mine.fileno(), warn_on_full_buffer=False)
+actions["stop"] = lambda channel: (channel.server.stop(), channel.write(b"asked\\n"))
 server = Server("127.0.0.1", 0)
 say_when(server, "running")
 server.run()
@@ -161,7 +163,10 @@ print("over")
         assert program.read_line() == "full"
         with connected(port) as peer:
             assert peer.ask(b"echo") == b"echo"
-        program.signal(signal.SIGTERM)
+            if stops == "a task":
+                assert peer.ask(b"stop") == b"asked"
+            else:
+                program.signal(signal.SIGTERM)
         program.send("go on")
         assert program.read_line() == "over"
         assert program.finish() == (0, "")
