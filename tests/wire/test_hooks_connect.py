@@ -239,7 +239,7 @@ def test_close_when_done_is_told_once(serving, connect, closing):
 
 
 def test_idle_timeout_is_told_once(serving, connect, closing):
-    peer = connect(serving(closing, adj=wiretask.Adjustments(channel_timeout=0.05)))
+    peer = connect(serving(closing, adj=wiretask.Adjustments(channel_timeout=0.5)))
     peer.ask(b"x")
     assert peer.is_closed_by_server()
     the_only(closing.closings)

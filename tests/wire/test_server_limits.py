@@ -150,7 +150,7 @@ def test_a_connection_at_work_is_not_idle(serving: Any, connect: Any, channel_cl
     class Channel(channel_class):  # type: ignore[misc]
         task_class = Task
 
-    server = serving(Channel, adj=Adjustments(**no_limits).replace(channel_timeout=0.1))
+    server = serving(Channel, adj=Adjustments(**no_limits).replace(channel_timeout=0.5))
     silent, busy = connect(server), connect(server)
     busy.send(b"x\n")
     # By the time the one that was silent for so long is closed, the other has been at work for as long.
