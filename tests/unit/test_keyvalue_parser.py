@@ -1,14 +1,14 @@
 """The keyvalue example's stream consumer, `RedisRequest`, against the laws of stream consumers.
 
-Every example runs whole, byte by byte, cut in two at every place, and with bytes behind it; Hypothesis adds
-requests and rubbish of its own. No server, no socket.
+Every example runs whole, byte by byte, cut in two at every place, and with bytes behind it; what Hypothesis adds
+is in `tests/laws`. No server, no socket.
 """
 
 import tracemalloc
 from collections.abc import Iterable, Iterator
 
 import pytest
-from hypothesis import example, given
+from hypothesis import given
 from hypothesis import strategies as st
 from zope.interface.verify import verifyClass, verifyObject
 
@@ -72,12 +72,6 @@ PROTOCOL_ERRORS: dict[bytes, str] = {
 }
 
 WORDS = st.lists(st.binary(max_size=40), min_size=1, max_size=12)
-HOSTILE = st.lists(
-    st.sampled_from([b"*", b"$", b"\r\n", b"\r", b"\n", b"1", b"3", b"-1", b"0", b"'", b'"', b"\\", b" ", b"PING"])
-    | st.binary(max_size=3),
-    max_size=20,
-).map(b"".join)
-
 Outcome = tuple[bool, bool, str | None, list[bytes], int]
 
 
@@ -164,15 +158,6 @@ def test_pipelined_requests_under_any_cut_come_out_as_they_were(
                 found.append(list(request.arguments))
                 request = RedisRequest(None)
     assert found == requests
-
-
-@given(HOSTILE, st.lists(st.integers(min_value=0), max_size=8))
-@example(b"*1\r\n$3\r\nPING\r", [13])
-@example(b' "\r\n', [1])
-def test_any_bytes_under_any_cut_give_same_outcome(data: bytes, places: list[int]) -> None:
-    whole = feed([data])
-    assert feed(cut(data, places)) == whole
-    assert feed(single_bytes(data)) == whole
 
 
 @given(st.binary(max_size=200))

@@ -1,0 +1,49 @@
+"""For your own tests: does a stream consumer, or a task dispatcher, keep its promises?
+
+    from wiretask.testing import check_stream_consumer, lines
+
+    def test_my_parser_obeys_the_laws() -> None:
+        check_stream_consumer(MyParser, lines())
+
+`docs/fuzzing.md` shows the whole way. Needs Hypothesis (`pip install 'wiretask[testing]'`), and no plugin of any
+test runner. Nothing else of wiretask imports this package.
+"""
+
+from __future__ import annotations
+
+try:
+    import hypothesis as _hypothesis
+except ImportError as error:
+    raise ImportError(
+        "wiretask.testing needs Hypothesis: pip install 'wiretask[testing]'", name="hypothesis"
+    ) from error
+
+from wiretask.testing.consumer_laws import ConsumerReport, check_stream, check_stream_consumer
+from wiretask.testing.cuts import cut_at, cuts, every_cut, single_bytes
+from wiretask.testing.laws import ConsumerLaw, DispatcherLaw, LawBroken
+from wiretask.testing.outcomes import Outcome, StreamConsumerLike, outcome_of
+from wiretask.testing.streams import damaged, delimited, encode_varint, length_prefixed, lines, telling_bytes
+
+__all__ = [
+    "ConsumerLaw",
+    "ConsumerReport",
+    "DispatcherLaw",
+    "LawBroken",
+    "Outcome",
+    "StreamConsumerLike",
+    "check_stream",
+    "check_stream_consumer",
+    "cut_at",
+    "cuts",
+    "damaged",
+    "delimited",
+    "encode_varint",
+    "every_cut",
+    "length_prefixed",
+    "lines",
+    "outcome_of",
+    "single_bytes",
+    "telling_bytes",
+]
+
+del _hypothesis
