@@ -12,8 +12,9 @@ from operator import attrgetter
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from hypothesis.stateful import run_state_machine_as_test
 from netstring import Netstring, encode_netstring
 from zope.interface.verify import verifyObject
 
@@ -29,6 +30,7 @@ from wiretask.testing import (
     delimited,
     length_prefixed,
     lines,
+    stream_consumer_machine,
     telling_bytes,
 )
 
@@ -147,6 +149,12 @@ def test_consumer_obeys_the_laws(kind: Kind) -> None:
     if max_bytes is None:
         unseen.add(ConsumerLaw.BOUNDED_MEMORY)
     assert report.checked == set(ConsumerLaw) - unseen
+
+
+@every_kind
+def test_consumer_is_used_as_a_server_would(kind: Kind) -> None:
+    machine = stream_consumer_machine(kind.make, kind.streams, value_of=kind.value_of)
+    run_state_machine_as_test(machine, settings=settings(stateful_step_count=20, deadline=None))
 
 
 @every_kind

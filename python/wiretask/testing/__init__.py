@@ -19,20 +19,30 @@ except ImportError as error:
     ) from error
 
 from wiretask.testing.consumer_laws import ConsumerReport, check_stream, check_stream_consumer
+from wiretask.testing.consumer_machine import StreamConsumerMachine, stream_consumer_machine
 from wiretask.testing.cuts import cut_at, cuts, every_cut, single_bytes
+from wiretask.testing.dispatcher_laws import check_task_dispatcher
+from wiretask.testing.dispatcher_machine import TaskDispatcherMachine, task_dispatcher_machine
 from wiretask.testing.laws import ConsumerLaw, DispatcherLaw, LawBroken
 from wiretask.testing.outcomes import Outcome, StreamConsumerLike, outcome_of
+from wiretask.testing.probe_tasks import Gate, ProbeTask, TaskDispatcherLike, wait_until
 from wiretask.testing.streams import damaged, delimited, encode_varint, length_prefixed, lines, telling_bytes
 
 __all__ = [
     "ConsumerLaw",
     "ConsumerReport",
     "DispatcherLaw",
+    "Gate",
     "LawBroken",
     "Outcome",
+    "ProbeTask",
     "StreamConsumerLike",
+    "StreamConsumerMachine",
+    "TaskDispatcherLike",
+    "TaskDispatcherMachine",
     "check_stream",
     "check_stream_consumer",
+    "check_task_dispatcher",
     "cut_at",
     "cuts",
     "damaged",
@@ -43,7 +53,10 @@ __all__ = [
     "lines",
     "outcome_of",
     "single_bytes",
+    "stream_consumer_machine",
+    "task_dispatcher_machine",
     "telling_bytes",
+    "wait_until",
 ]
 
 del _hypothesis
