@@ -23,16 +23,33 @@ from wiretask.testing.consumer_machine import StreamConsumerMachine, stream_cons
 from wiretask.testing.cuts import cut_at, cuts, every_cut, single_bytes
 from wiretask.testing.dispatcher_laws import check_task_dispatcher
 from wiretask.testing.dispatcher_machine import TaskDispatcherMachine, task_dispatcher_machine
+from wiretask.testing.hostile_http import (
+    HOSTILE_RULES,
+    HostileRequest,
+    hostile_http_requests,
+    oversized_http_requests,
+)
+from wiretask.testing.http_messages import (
+    HTTPRequestExample,
+    HTTPResponseExample,
+    chunked_bodies,
+    http_requests,
+    http_responses,
+)
 from wiretask.testing.laws import ConsumerLaw, DispatcherLaw, LawBroken
 from wiretask.testing.outcomes import Outcome, StreamConsumerLike, outcome_of
 from wiretask.testing.probe_tasks import Gate, ProbeTask, TaskDispatcherLike, wait_until
 from wiretask.testing.streams import damaged, delimited, encode_varint, length_prefixed, lines, telling_bytes
 
 __all__ = [
+    "HOSTILE_RULES",
     "ConsumerLaw",
     "ConsumerReport",
     "DispatcherLaw",
     "Gate",
+    "HTTPRequestExample",
+    "HTTPResponseExample",
+    "HostileRequest",
     "LawBroken",
     "Outcome",
     "ProbeTask",
@@ -43,15 +60,20 @@ __all__ = [
     "check_stream",
     "check_stream_consumer",
     "check_task_dispatcher",
+    "chunked_bodies",
     "cut_at",
     "cuts",
     "damaged",
     "delimited",
     "encode_varint",
     "every_cut",
+    "hostile_http_requests",
+    "http_requests",
+    "http_responses",
     "length_prefixed",
     "lines",
     "outcome_of",
+    "oversized_http_requests",
     "single_bytes",
     "stream_consumer_machine",
     "task_dispatcher_machine",
