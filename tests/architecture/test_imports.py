@@ -275,6 +275,22 @@ def test_there_are_no_import_cycles() -> None:
     assert cycles_in(python_graph()) == []
 
 
+def test_nothing_imports_the_testing_kit_or_hypothesis() -> None:
+    kit = {module for module in MODULES if module.split(".")[:2] == ["wiretask", "testing"]}
+    assert kit
+    for module, targets in python_graph().items():
+        if module not in kit:
+            assert not targets & kit, module
+            assert "hypothesis" not in {base.split(".")[0] for base, _ in imports_of(module)}, module
+
+
+def test_the_testing_kit_does_not_know_what_it_tests() -> None:
+    allowed = {"wiretask.errors", "wiretask.interfaces"}
+    for module, targets in python_graph().items():
+        if module.startswith("wiretask.testing"):
+            assert {target for target in targets if not target.startswith("wiretask.testing")} <= allowed, module
+
+
 def test_only_examples_know_the_examples() -> None:
     for module, targets in python_graph().items():
         if not module.startswith("wiretask.examples"):

@@ -145,6 +145,12 @@ def check_work(factory: Callable[[], StreamConsumerLike], stream: EndlessStream)
     return True
 
 
+def _scopes_of(cls: type) -> list[dict[str, Any]]:
+    """The global names of the modules in which the methods of a class were written."""
+    methods = [thing for base in cls.__mro__ for thing in vars(base).values() if isinstance(thing, FunctionType)]
+    return list({id(method.__globals__): method.__globals__ for method in methods}.values())
+
+
 def _count_work(factory: Callable[[], StreamConsumerLike], data: bytes) -> tuple[list[int], list[int]]:
     """Lines run and bytes examined in each stretch that was taken before completion."""
     lines_run = 0
@@ -158,10 +164,9 @@ def _count_work(factory: Callable[[], StreamConsumerLike], data: bytes) -> tuple
         return None if is_counting_code(frame.f_code.co_filename) else trace_lines
 
     consumer = factory()
-    modules = {cls.__module__ for cls in type(consumer).__mro__} - {"builtins"}
     lines: list[int] = []
     examined: list[int] = []
-    with counting_names(modules):
+    with counting_names(_scopes_of(type(consumer))):
         consumer = factory()
         for start in range(0, len(data), _STRETCH_BYTES):
             lines_run, METER.bytes_examined = 0, 0

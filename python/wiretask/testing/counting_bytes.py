@@ -12,7 +12,6 @@ from __future__ import annotations
 import builtins
 import contextlib
 import operator
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -57,18 +56,17 @@ def is_counting_code(filename: str) -> bool:
 
 
 @contextlib.contextmanager
-def counting_names(modules: Iterable[str]) -> Iterator[None]:
-    """While it lasts, `bytes` and `bytearray` mean the counting ones in these modules, by name.
+def counting_names(scopes: Iterable[dict[str, Any]]) -> Iterator[None]:
+    """While it lasts, `bytes` and `bytearray` mean the counting ones in these modules, given by their names.
 
     A module that defines such a name itself keeps it.
     """
     names = {"bytes": CountingBytes, "bytearray": CountingBytearray}
     changed: list[tuple[dict[str, Any], str]] = []
     try:
-        for module in modules:
-            scope = vars(sys.modules[module]) if module in sys.modules and module != "builtins" else None
+        for scope in scopes:
             for name, replacement in names.items():
-                if scope is not None and name not in scope:
+                if name not in scope and scope is not vars(builtins):
                     scope[name] = replacement
                     changed.append((scope, name))
         yield

@@ -8,11 +8,12 @@ Must not know consumers or laws.
 from __future__ import annotations
 
 import re
+from random import Random
 from typing import Literal
 
 from hypothesis import strategies as st
 
-__all__ = ["damaged", "delimited", "encode_varint", "length_prefixed", "lines", "telling_bytes"]
+__all__ = ["damaged", "delimited", "encode_varint", "length_prefixed", "lines", "mutated", "telling_bytes"]
 
 _TELLING = b"aaabb\r\n\0\1\2\3,:; 0123456789\x7f\x80\xff"
 
@@ -84,6 +85,17 @@ def encode_varint(number: int) -> bytes:
         groups.append(number & 0x7F | 0x80)
         number >>= 7
     return bytes([*groups, number])
+
+
+def mutated(stream: bytes, random: Random) -> bytes:
+    """Return `stream` with one to three small changes: bytes put in, replaced, repeated or left out."""
+    for _ in range(random.randint(1, 3)):
+        start = random.randint(0, len(stream))
+        end = min(len(stream), start + random.randint(0, 3))
+        put_in = bytes(random.choice(_TELLING + stream) for _ in range(random.randint(0, 2)))
+        again = stream[start:end] if random.random() < 0.2 else b""
+        stream = stream[:start] + put_in + again + stream[random.choice((start, end)) :]
+    return stream
 
 
 @st.composite
