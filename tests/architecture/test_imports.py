@@ -20,7 +20,17 @@ PACKAGE = ROOT / "python" / "wiretask"
 
 CONSUMERS = {"fixed", "line", "delimiter", "length_prefix", "chunked"}
 QUEUE_SIDE = {"task_queue", "worker_pool"}
-SOCKET_SIDE = {"poll_loop", "socket", "token", "connection", "channel_driver", "server", "server_core"}
+SOCKET_SIDE = {
+    "poll_loop",
+    "socket",
+    "token",
+    "accepting",
+    "connection",
+    "output",
+    "channel_driver",
+    "server",
+    "server_core",
+}
 ATTACHING = re.compile(
     r"\bPython\s*::\s*(?:attach|try_attach|with_gil|assume_attached|assume_gil_acquired|detach)\b"
     r"|\b(?:with_gil|allow_threads|try_attach)\b|\.\s*detach\s*\("

@@ -12,7 +12,8 @@ use pyo3::exceptions::{PyOSError, PyReferenceError, PyRuntimeError, PyTypeError}
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
-use wiretask_engine::connection::{Next, Wrote};
+use wiretask_engine::connection::Next;
+use wiretask_engine::output::Wrote;
 use wiretask_engine::server::Server as EngineServer;
 use wiretask_engine::socket::PeerAddress;
 use wiretask_protocol::channel::{CloseReason, Work};

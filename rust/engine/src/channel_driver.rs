@@ -17,65 +17,50 @@ use std::time::Duration;
 use mio::Interest;
 use wiretask_protocol::channel::{Action, CloseReason, Timeout};
 
-use crate::connection::{Connection, Newcomer, fd_of};
+use crate::accepting::Accepting;
+use crate::connection::{Connection, fd_of};
 use crate::linger::{LINGER_MS, Lingering, MAX_LINGERING};
 use crate::log_event::Level;
 use crate::poll_loop::{LoopHandle, PollLoop, Readiness};
 use crate::server_core::{Host, Message, STAMP_ERROR_MS, ServerCore};
-use crate::socket::{AcceptFault, Listener, PeerAddress, PeerSocket};
+use crate::socket::PeerSocket;
 use crate::timer::TimerQueue;
 use crate::token::{Token, TokenSlab};
 
 const READ_BUFFER_BYTES: usize = 64 * 1024;
-/// Accepts in one turn before the connections get theirs.
-const ACCEPT_BUDGET: usize = 64;
 /// Reads of one connection in one turn before the others get theirs.
 const READ_BUDGET: usize = 4;
 /// How long answers wait behind a slow request of the same connection.
 const FLUSH_DELAY_MS: u64 = 1;
-/// How long accepting pauses when the descriptor table is full.
-const ACCEPT_PAUSE_MS: u64 = 200;
-/// How often, at most, a full descriptor table is logged.
-const ACCEPT_LOG_PAUSE_MS: u64 = 10_000;
 /// Messages in one turn before the descriptors get theirs.
 const MESSAGE_BUDGET: usize = 1024;
 /// How long a loop that stops waits for workers that are inside a (non-blocking) send.
 const LAST_CLOSES_MS: u64 = 1000;
 
-enum Entry<H: Host> {
+pub(crate) enum Entry<H: Host> {
     Listener(usize),
     Connection(Arc<Connection<H>>),
     Lingering(Lingering),
 }
 
-struct Listening {
-    listener: Arc<Listener>,
-    token: Token,
-}
-
 /// One loop. Made on any thread; one at a time turns it (`polling_role`).
 pub(crate) struct ChannelDriver<H: Host> {
-    core: Arc<ServerCore<H>>,
-    poll: PollLoop<Message<H>>,
-    /// All loops of the server, this one too; the first one accepts.
-    peers: Vec<Arc<LoopHandle<Message<H>>>>,
-    next_peer: usize,
-    listeners: Vec<Option<Listening>>,
-    entries: TokenSlab<Entry<H>>,
-    timers: TimerQueue,
-    shortest_timeout_ms: Option<u64>,
+    pub(crate) core: Arc<ServerCore<H>>,
+    pub(crate) poll: PollLoop<Message<H>>,
+    pub(crate) accepting: Accepting<H>,
+    pub(crate) entries: TokenSlab<Entry<H>>,
+    pub(crate) timers: TimerQueue,
+    pub(crate) shortest_timeout_ms: Option<u64>,
     read_buffer: Vec<u8>,
     ready: Vec<(Token, Readiness)>,
-    again: Vec<(Token, Readiness)>,
+    pub(crate) again: Vec<(Token, Readiness)>,
     flush_soon: Vec<Token>,
     flush_at_ms: u64,
     /// Lingering sockets by the time at which they are closed: all linger equally long.
     farewells: VecDeque<(u64, Token)>,
     lingering_count: usize,
-    accept_at_ms: Option<u64>,
-    accept_log_at_ms: u64,
-    is_draining: bool,
-    is_stopped: bool,
+    pub(crate) is_draining: bool,
+    pub(crate) is_stopped: bool,
 }
 
 impl<H: Host> ChannelDriver<H> {
@@ -85,9 +70,7 @@ impl<H: Host> ChannelDriver<H> {
         Ok(Self {
             core,
             poll: PollLoop::new()?,
-            peers: Vec::new(),
-            next_peer: 0,
-            listeners: Vec::new(),
+            accepting: Accepting::new(),
             entries: TokenSlab::new(),
             timers: TimerQueue::new(granularity_ms),
             shortest_timeout_ms,
@@ -98,8 +81,6 @@ impl<H: Host> ChannelDriver<H> {
             flush_at_ms: 0,
             farewells: VecDeque::new(),
             lingering_count: 0,
-            accept_at_ms: None,
-            accept_log_at_ms: 0,
             is_draining: false,
             is_stopped: false,
         })
@@ -110,18 +91,7 @@ impl<H: Host> ChannelDriver<H> {
     }
 
     pub(crate) fn set_peers(&mut self, peers: Vec<Arc<LoopHandle<Message<H>>>>) {
-        self.peers = peers;
-    }
-
-    /// Accepts from these from the first turn on.
-    pub(crate) fn listen(&mut self, listeners: Vec<Arc<Listener>>) -> io::Result<()> {
-        for (index, listener) in listeners.into_iter().enumerate() {
-            let full = || io::Error::other("too many sockets");
-            let token = self.entries.insert(Entry::Listener(index)).ok_or_else(full)?;
-            self.poll.register(listener.as_fd(), token, Interest::READABLE)?;
-            self.listeners.push(Some(Listening { listener, token }));
-        }
-        Ok(())
+        self.accepting.peers = peers;
     }
 
     /// Whether the loop is to be turned no more, and finished.
@@ -205,7 +175,7 @@ impl<H: Host> ChannelDriver<H> {
     }
 
     /// Runs one step; a bug in it costs the one connection and not the loop.
-    fn guarded(&mut self, token: Option<Token>, step: impl FnOnce(&mut Self)) {
+    pub(crate) fn guarded(&mut self, token: Option<Token>, step: impl FnOnce(&mut Self)) {
         if catch_unwind(AssertUnwindSafe(|| step(self))).is_ok() {
             return;
         }
@@ -230,7 +200,10 @@ impl<H: Host> ChannelDriver<H> {
         }
         let flush = (!self.flush_soon.is_empty()).then_some(self.flush_at_ms);
         let farewell = self.farewells.front().map(|(at, _)| *at);
-        let next = [flush, farewell, self.accept_at_ms, self.timers.next_ms()].into_iter().flatten().min()?;
+        let next = [flush, farewell, self.accepting.retry_at_ms, self.timers.next_ms()]
+            .into_iter()
+            .flatten()
+            .min()?;
         Some(Duration::from_millis(next.saturating_sub(self.core.now_ms())))
     }
 
@@ -243,7 +216,7 @@ impl<H: Host> ChannelDriver<H> {
             Message::AcceptFailed(index, error) => {
                 self.handle_accept_fault(index, &error);
             }
-            Message::ListenLater => self.accept_at_ms = Some(self.core.now_ms() + ACCEPT_PAUSE_MS),
+            Message::ListenLater => self.listen_later(),
             Message::Drain => self.drain(),
             Message::Stop => self.is_stopped = true,
         }
@@ -273,128 +246,6 @@ impl<H: Host> ChannelDriver<H> {
             self.read(&connection, token, readiness);
         }
         self.attend_to(&connection, token);
-    }
-
-    // ---- accepting ------------------------------------------------------------------------------
-
-    fn accept(&mut self, index: usize) {
-        let Some(Some(listening)) = self.listeners.get(index) else { return };
-        if self.core.config.accepts_by_host {
-            return ServerCore::accept_ready(&self.core, index);
-        }
-        let listener = Arc::clone(&listening.listener);
-        for _ in 0..ACCEPT_BUDGET {
-            if self.core.holds_accepting() {
-                return;
-            }
-            match listener.accept() {
-                Ok((socket, peer)) => {
-                    self.core.stats.accepted.fetch_add(1, Ordering::Relaxed);
-                    self.hand_out(socket, peer);
-                }
-                Err(error) => {
-                    if self.handle_accept_fault(index, &error) {
-                        return;
-                    }
-                }
-            }
-        }
-        if let Some(Some(listening)) = self.listeners.get(index) {
-            self.again.push((listening.token, ONLY_READABLE));
-        }
-    }
-
-    /// Gives a new connection to the loops in turn.
-    fn hand_out(&mut self, socket: PeerSocket, peer: PeerAddress) {
-        self.next_peer = (self.next_peer + 1) % self.peers.len().max(1);
-        let own = self.poll.handle();
-        let home = self.peers.get(self.next_peer).unwrap_or(&own);
-        let connection = Connection::new(Arc::clone(&self.core), Arc::clone(home), socket, peer);
-        let Some(newcomer) = Newcomer::new(Arc::new(connection)) else { return };
-        if Arc::ptr_eq(home, &own) {
-            self.adopt(newcomer);
-        } else {
-            home.post(Message::Adopt(newcomer));
-        }
-    }
-
-    /// Deals with an error of `accept`; whether the listener is to be left alone for now.
-    fn handle_accept_fault(&mut self, index: usize, error: &io::Error) -> bool {
-        match AcceptFault::of(error) {
-            AcceptFault::WouldBlock => {}
-            AcceptFault::Connection => {
-                self.core.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
-                return false;
-            }
-            AcceptFault::Exhausted => self.pause_accepting(error),
-            AcceptFault::Listener => self.lose_listener(index, error),
-        }
-        true
-    }
-
-    fn pause_accepting(&mut self, error: &io::Error) {
-        self.core.stats.accept_errors.fetch_add(1, Ordering::Relaxed);
-        let now_ms = self.core.now_ms();
-        if now_ms >= self.accept_log_at_ms {
-            self.accept_log_at_ms = now_ms + ACCEPT_LOG_PAUSE_MS;
-            let text = format!("cannot accept connections, trying again in {ACCEPT_PAUSE_MS} ms: {error}");
-            self.core.log(Level::Error, text);
-        }
-        self.accept_at_ms = Some(now_ms + ACCEPT_PAUSE_MS);
-    }
-
-    fn lose_listener(&mut self, index: usize, error: &io::Error) {
-        if let Some(listening) = self.listeners.get_mut(index).and_then(Option::take) {
-            drop(self.entries.remove(listening.token));
-            drop(self.poll.deregister(listening.listener.as_fd()));
-            self.core.log(Level::Error, format!("a listener is lost: {error}"));
-        }
-    }
-
-    fn listen_again(&mut self, index: Option<usize>) {
-        let count = self.listeners.len();
-        for index in index.map_or(0..count, |index| index..index + 1) {
-            if self.core.config.accepts_by_host {
-                // Re-registering reports a listener again on which connections still wait.
-                if let Some(Some(listening)) = self.listeners.get(index) {
-                    let fd = listening.listener.as_fd();
-                    drop(self.poll.reregister(fd, listening.token, Interest::READABLE));
-                }
-            } else {
-                self.accept(index);
-            }
-        }
-    }
-
-    fn adopt(&mut self, newcomer: Newcomer<H>) {
-        let Some(connection) = newcomer.arrive() else { return };
-        if self.is_stopped {
-            return connection.refuse();
-        }
-        let socket = connection.socket();
-        let token = self.entries.insert(Entry::Connection(Arc::clone(&connection)));
-        let (Some(socket), Some(token)) = (socket, token) else { return connection.refuse() };
-        connection.set_token(token);
-        let interest = match connection.is_unix() {
-            // A Unix socket reports writability after every read of its peer: only on demand.
-            true => Interest::READABLE,
-            false => Interest::READABLE | Interest::WRITABLE,
-        };
-        if let Err(error) = self.poll.register(fd_of(&socket), token, interest) {
-            drop(self.entries.remove(token));
-            self.core.log(Level::Error, format!("cannot watch a connection: {error}"));
-            return connection.refuse();
-        }
-        drop(socket);
-        if let Some(shortest) = self.shortest_timeout_ms
-            && self.entries.arm_timer(token.index())
-        {
-            self.timers.schedule(self.core.now_ms() + shortest, token.index());
-        }
-        if self.is_draining {
-            connection.lock().state.drain();
-        }
-        self.guarded(Some(token), |driver| driver.attend_to(&connection, token));
     }
 
     // ---- reading --------------------------------------------------------------------------------
@@ -453,7 +304,7 @@ impl<H: Host> ChannelDriver<H> {
         }
     }
 
-    fn attend_to(&mut self, connection: &Arc<Connection<H>>, token: Token) {
+    pub(crate) fn attend_to(&mut self, connection: &Arc<Connection<H>>, token: Token) {
         let core = Arc::clone(&self.core);
         let mut resumes_left = READ_BUDGET;
         loop {
@@ -632,8 +483,8 @@ impl<H: Host> ChannelDriver<H> {
 
     fn handle_timers(&mut self) {
         let now_ms = self.core.now_ms();
-        if self.accept_at_ms.is_some_and(|at| at <= now_ms) {
-            self.accept_at_ms = None;
+        if self.accepting.retry_at_ms.is_some_and(|at| at <= now_ms) {
+            self.accepting.retry_at_ms = None;
             self.listen_again(None);
         }
         while let Some(&(at, token)) = self.farewells.front()
@@ -684,17 +535,9 @@ impl<H: Host> ChannelDriver<H> {
             }
         }
     }
-
-    fn close_listeners(&mut self) {
-        self.accept_at_ms = None;
-        for listening in std::mem::take(&mut self.listeners).into_iter().flatten() {
-            drop(self.entries.remove(listening.token));
-            drop(self.poll.deregister(listening.listener.as_fd()));
-        }
-    }
 }
 
-const ONLY_READABLE: Readiness =
+pub(crate) const ONLY_READABLE: Readiness =
     Readiness { is_readable: true, is_writable: false, is_read_closed: false, is_error: false };
 const ONLY_ATTENTION: Readiness =
     Readiness { is_readable: false, is_writable: false, is_read_closed: false, is_error: false };

@@ -2,6 +2,7 @@
 //!
 //! `poll_loop` tells readiness, `channel_driver` drives each connection's state with it and hands
 //! channels to a `Host`; `worker_pool` and its queue know nothing of sockets.
+mod accepting;
 mod channel_driver;
 mod clock;
 pub mod connection;
@@ -10,6 +11,7 @@ mod held_answers;
 mod linger;
 pub mod log_event;
 pub mod open_descriptors;
+pub mod output;
 pub mod overload;
 pub mod poll_loop;
 mod polling_role;

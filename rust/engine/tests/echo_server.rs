@@ -16,7 +16,7 @@ use std::thread;
 use test_host::{
     Client, Gate, PATIENCE, Peer, TestServer, config, echo, eventually, loopback, write_patiently,
 };
-use wiretask_engine::connection::Wrote;
+use wiretask_engine::output::Wrote;
 use wiretask_protocol::channel::{ChannelMode, Work};
 use wiretask_protocol::native::{ConsumerSpec, NativeConsumer};
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use test_host::{
     Client, Gate, PATIENCE, Peer, TestServer, config, echo, eventually, loopback, write_patiently,
 };
-use wiretask_engine::connection::Wrote;
+use wiretask_engine::output::Wrote;
 use wiretask_engine::server::Server;
 use wiretask_protocol::channel::{ChannelMode, Work};
 

@@ -10,11 +10,11 @@
 //! limits; bytes leave in the order they were written. It must not know what a socket is: time comes
 //! in as milliseconds of any steady clock.
 
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use crate::consumer::StreamConsumer;
 use crate::error::{ErrorClass, ProtocolError};
+use crate::held_input::{ReadyRequests, Waiting};
 
 /// A worker that has had a channel for so long lets it go, to be started again behind the channels that wait.
 const LONG_RUN_MS: u64 = 10;
@@ -122,86 +122,6 @@ enum Phase {
     /// No request is started any more; closes when the output is out.
     Finishing,
     Closed,
-}
-
-/// Completed requests. The first has its own place, so that one request at a time costs no heap.
-#[derive(Debug)]
-struct ReadyRequests<C> {
-    first: Option<C>,
-    rest: VecDeque<C>,
-}
-
-impl<C> ReadyRequests<C> {
-    const fn new() -> Self {
-        Self { first: None, rest: VecDeque::new() }
-    }
-
-    fn len(&self) -> usize {
-        usize::from(self.first.is_some()) + self.rest.len()
-    }
-
-    fn push(&mut self, request: C) {
-        if self.first.is_none() { self.first = Some(request) } else { self.rest.push_back(request) }
-    }
-
-    fn pop(&mut self) -> Option<C> {
-        let request = self.first.take()?;
-        self.first = self.rest.pop_front();
-        if self.rest.is_empty() && self.rest.capacity() > 0 {
-            self.rest = VecDeque::new();
-        }
-        Some(request)
-    }
-}
-
-/// Bytes that were read and wait. Taking some does not move the rest, so any number of takes is linear.
-#[derive(Debug)]
-struct Waiting {
-    bytes: Vec<u8>,
-    taken: usize,
-}
-
-impl Waiting {
-    const fn new() -> Self {
-        Self { bytes: Vec::new(), taken: 0 }
-    }
-
-    fn as_slice(&self) -> &[u8] {
-        self.bytes.get(self.taken..).unwrap_or(&[])
-    }
-
-    const fn len(&self) -> usize {
-        self.bytes.len() - self.taken
-    }
-
-    const fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    fn push(&mut self, data: &[u8]) {
-        if self.taken > 0 {
-            self.bytes.drain(..self.taken);
-            self.taken = 0;
-        }
-        self.bytes.extend_from_slice(data);
-    }
-
-    /// Empty again, it holds no heap.
-    fn advance(&mut self, n: usize) {
-        self.taken = self.bytes.len().min(self.taken.saturating_add(n));
-        if self.is_empty() {
-            *self = Self::new();
-        }
-    }
-
-    fn take(&mut self, max_bytes: usize) -> Vec<u8> {
-        if self.taken == 0 && self.bytes.len() <= max_bytes {
-            return core::mem::take(&mut self.bytes);
-        }
-        let piece = self.as_slice().get(..max_bytes).unwrap_or(self.as_slice()).to_vec();
-        self.advance(piece.len());
-        piece
-    }
 }
 
 /// A buffer on its way to the socket: taken by `begin_send`, given back by `handle_sent`.
@@ -515,7 +435,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     /// Whether there is input for the worker.
     fn has_input(&self) -> bool {
         self.phase == Phase::Open
-            && (self.ready.first.is_some() || (self.mode.raw && (!self.waiting.is_empty() || self.end_due)))
+            && (self.ready.len() > 0 || (self.mode.raw && (!self.waiting.is_empty() || self.end_due)))
     }
 
     /// Whether the worker has had the channel for so long that others come first. What is told of a closed

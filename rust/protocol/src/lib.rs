@@ -10,6 +10,7 @@ pub mod consumer;
 pub mod delimiter;
 pub mod error;
 pub mod fixed;
+mod held_input;
 pub mod length_prefix;
 pub mod limits;
 pub mod line;

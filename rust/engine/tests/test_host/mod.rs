@@ -12,9 +12,10 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use wiretask_engine::connection::{Connection, Next, Wrote};
+use wiretask_engine::connection::{Connection, Next};
 use wiretask_engine::duty::Duty;
 use wiretask_engine::log_event::Level;
+use wiretask_engine::output::Wrote;
 use wiretask_engine::server::Server;
 use wiretask_engine::server_core::{Host, ServerConfig, ServerCore, ServerStats};
 use wiretask_protocol::channel::{ChannelLimits, ChannelMode, Work};

@@ -1,0 +1,86 @@
+//! What a connection holds of its peer's input: completed requests, and bytes that wait to be cut up.
+//!
+//! Neither holds heap while it is empty. How much may be held is for `ChannelState` to say.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+/// Completed requests. The first has its own place, so that one request at a time costs no heap.
+#[derive(Debug)]
+pub(crate) struct ReadyRequests<C> {
+    first: Option<C>,
+    rest: VecDeque<C>,
+}
+
+impl<C> ReadyRequests<C> {
+    pub(crate) const fn new() -> Self {
+        Self { first: None, rest: VecDeque::new() }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
+    pub(crate) fn push(&mut self, request: C) {
+        if self.first.is_none() { self.first = Some(request) } else { self.rest.push_back(request) }
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<C> {
+        let request = self.first.take()?;
+        self.first = self.rest.pop_front();
+        if self.rest.is_empty() && self.rest.capacity() > 0 {
+            self.rest = VecDeque::new();
+        }
+        Some(request)
+    }
+}
+
+/// Bytes that were read and wait. Taking some does not move the rest, so any number of takes is linear.
+#[derive(Debug)]
+pub(crate) struct Waiting {
+    bytes: Vec<u8>,
+    taken: usize,
+}
+
+impl Waiting {
+    pub(crate) const fn new() -> Self {
+        Self { bytes: Vec::new(), taken: 0 }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        self.bytes.get(self.taken..).unwrap_or(&[])
+    }
+
+    pub(crate) const fn len(&self) -> usize {
+        self.bytes.len() - self.taken
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    pub(crate) fn push(&mut self, data: &[u8]) {
+        if self.taken > 0 {
+            self.bytes.drain(..self.taken);
+            self.taken = 0;
+        }
+        self.bytes.extend_from_slice(data);
+    }
+
+    /// Empty again, it holds no heap.
+    pub(crate) fn advance(&mut self, n: usize) {
+        self.taken = self.bytes.len().min(self.taken.saturating_add(n));
+        if self.is_empty() {
+            *self = Self::new();
+        }
+    }
+
+    pub(crate) fn take(&mut self, max_bytes: usize) -> Vec<u8> {
+        if self.taken == 0 && self.bytes.len() <= max_bytes {
+            return core::mem::take(&mut self.bytes);
+        }
+        let piece = self.as_slice().get(..max_bytes).unwrap_or(self.as_slice()).to_vec();
+        self.advance(piece.len());
+        piece
+    }
+}
