@@ -439,6 +439,17 @@ class Connection:
     def write(self, data: Buffer, /) -> int:
         """Take bytes for the peer and return how many: all of them. See `Channel.write`."""
 
+    def try_write(self, data: Buffer, /) -> bool:
+        """Take bytes for the peer without waiting for it; whether they were taken. See `Channel.try_write`."""
+
+    @property
+    def unsent_bytes(self) -> int:
+        """How many bytes wait for the peer to take them, wherever they are kept."""
+
+    @property
+    def spooled_bytes(self) -> int:
+        """How many of them wait in the temporary file."""
+
     def flush(self, block: bool, /) -> None:
         """Send what waits. See `Channel.flush`."""
 
@@ -501,7 +512,21 @@ class Channel:
             TypeError: data is not bytes-like.
             ClientDisconnectedError: the connection is closed, or closing.
         After failure: nothing of `data` will be sent, unless the connection was lost meanwhile.
-        Threads: any. Blocking: while more than `adj.outbuf_high_watermark` bytes wait.
+        Threads: any. Blocking: for a short while when more than `adj.outbuf_high_watermark` bytes wait; longer
+        only if what waits would be more than `adj.outbuf_overflow` and `adj.outbuf_spool_limit` together.
+        """
+
+    def try_write(self, data: Buffer) -> bool:
+        """Take bytes for the peer without ever waiting for it: True. False, and nothing of `data` is taken, if more
+        would wait than `adj.outbuf_overflow` and `adj.outbuf_spool_limit` together.
+
+        For output to others than the peer of the running task, whose slowness is not to hold this task up.
+        Otherwise like `write`; when none waits, `data` of any size is taken.
+
+        Raises:
+            TypeError: data is not bytes-like.
+            ClientDisconnectedError: the connection is closed, or closing.
+        Threads: any. Blocking: never for the peer; it may write to a temporary file.
         """
 
     def flush(self, block: bool = False) -> None:

@@ -12,6 +12,7 @@ import dataclasses
 import difflib
 import functools
 import math
+import os
 import socket
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol, TypeVar
@@ -65,6 +66,18 @@ def _seconds(lowest: float, *, optional: bool = False) -> _Check:
         return float(value)
 
     return check
+
+
+def _directory(name: str, value: Any) -> str | None:
+    allowed = "the path of a directory, a str or os.PathLike, or None"
+    if value is None:
+        return None
+    path = os.fspath(value) if isinstance(value, os.PathLike) else value
+    if not isinstance(path, str):
+        raise TypeError(f"{name} is {allowed}, not {value!r}")
+    if not path or "\0" in path:
+        raise ValueError(f"{name} is {allowed}, not {value!r}")
+    return path
 
 
 def _flag(name: str, value: Any) -> bool:
@@ -148,10 +161,25 @@ class Adjustments:
             bytes.
         recv_bytes: largest piece handed to a Python `received`, 1 to 2**30.
         send_bytes: `write` sends once so many bytes wait, 1 to 2**30.
-        outbuf_high_watermark: bytes of unsent output above which `write` blocks, 1 to 2**40.
         connection_limit: connections at one time, 1 to 10000000.
+        evict_idle_seconds: at the limit, a connection that has been idle for so long is closed when another
+            one waits, the one idle the longest first; 0 up to a year; None: none is closed, the others wait.
         max_pipelined_requests: requests of one connection that may wait, 1 to 65536.
+        max_pipelined_bytes: bytes of input that these may hold together, 1 to 2**40. One request (its parser
+            limits it) and 64 KiB that are not parsed yet may come on top.
         log_socket_errors: log errors of connections (a peer that resets is one).
+    Output that a peer does not take, of one connection:
+        outbuf_overflow: bytes of it that stay in memory, 1 to 2**40; the rest moves to a temporary file.
+            Pieces of up to 256 KiB that are on their way may come on top.
+        outbuf_spool_limit: bytes of it that the file may hold, 0 to 2**40. When file and memory are full,
+            `write` waits until there is room, `write_timeout_seconds` at most; then the connection is closed.
+            0: no file, everything stays in memory, and `write` waits at `outbuf_high_watermark`.
+        outbuf_high_watermark: bytes of it above which nothing more is read from the peer, none of its further
+            requests is started and `write` waits for a short while, 1 to 2**40.
+        outbuf_wait_seconds: how long that while is at most, 0 up to a year. It ends sooner if a task waits
+            for a worker, and after one that was in vain there is none until half of the output has gone.
+        spool_directory: where temporary files are, a str or os.PathLike; None: TMPDIR, else /tmp. They have
+            no names. The server looks when it starts whether one can be made in a directory that is given.
     Time-outs, in seconds from 0.001 up to a year; None means no limit:
         channel_timeout: how long a connection may be idle.
         request_timeout_seconds: how long a request that has begun may take to be complete.
@@ -183,10 +211,17 @@ class Adjustments:
     )
     recv_bytes: int = _setting(8192, _whole(1, 2**30))
     send_bytes: int = _setting(65536, _whole(1, 2**30))
-    outbuf_high_watermark: int = _setting(16_777_216, _whole(1, 2**40))
     connection_limit: int = _setting(10_000, _whole(1, 10_000_000))
+    evict_idle_seconds: float | None = _setting(1.0, _seconds(0.0, optional=True))
     max_pipelined_requests: int = _setting(256, _whole(1, 65536))
+    max_pipelined_bytes: int = _setting(1_048_576, _whole(1, 2**40))
     log_socket_errors: bool = _setting(True, _flag)
+
+    outbuf_overflow: int = _setting(1_048_576, _whole(1, 2**40))
+    outbuf_spool_limit: int = _setting(268_435_456, _whole(0, 2**40))
+    outbuf_high_watermark: int = _setting(16_777_216, _whole(1, 2**40))
+    outbuf_wait_seconds: float = _setting(1.0, _seconds(0.0))
+    spool_directory: str | os.PathLike[str] | None = _setting(None, _directory)  # noqa: RUF009 (kept as a str)
 
     channel_timeout: float | None = _setting(120.0, _seconds(0.001, optional=True))
     request_timeout_seconds: float | None = _setting(60.0, _seconds(0.001, optional=True))

@@ -109,6 +109,20 @@ class Connection:
         """Whether the peer has ended its input (it may still read the answer) or is gone."""
         return self._native.client_disconnected
 
+    @property
+    def unsent_bytes(self) -> int:
+        """How many bytes wait for the peer to take them, in memory and in the temporary file."""
+        return self._native.unsent_bytes
+
+    @property
+    def spooled_bytes(self) -> int:
+        """How many of the unsent bytes are in the temporary file."""
+        return self._native.spooled_bytes
+
+    def try_write(self, data: bytes | bytearray | memoryview) -> bool:
+        """Take all of `data` without waiting for the peer, or nothing; see `ServerChannel.try_write`."""
+        return self._native.try_write(data)
+
     def pause_reading(self) -> None:
         """Leave what the peer sends in the kernel, until `resume_reading`; the peer will have to wait."""
         self._native.pause_reading()

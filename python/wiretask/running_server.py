@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, Self
@@ -51,9 +52,11 @@ class RunningServer:
         """Start the loops of `server`, and workers if it has no dispatcher.
 
         Raises:
-            OSError, RuntimeError: the system has no descriptors or threads left.
+            OSError, RuntimeError: the system has no descriptors or threads left; `adj.spool_directory` is
+            none in which files can be made.
         After failure: nothing runs.
         """
+        _check_spool_directory(server.adj)
         name, dispatcher, own_dispatcher = type(server).__name__, server.task_dispatcher, None
         with contextlib.ExitStack() as on_failure:
             if dispatcher is None:
@@ -131,6 +134,11 @@ class RunningServer:
         return dispatcher.shutdown(cancel_pending=True, timeout=grace)
 
 
+def _check_spool_directory(adj: Adjustments) -> None:
+    if adj.spool_directory is not None and adj.outbuf_spool_limit:
+        tempfile.TemporaryFile(dir=adj.spool_directory).close()
+
+
 def _native_settings(adj: Adjustments, hooks: ServerHooks, name: str) -> dict[str, Any]:
     return {
         "name": name,
@@ -141,9 +149,15 @@ def _native_settings(adj: Adjustments, hooks: ServerHooks, name: str) -> dict[st
         "io_threads": adj.io_threads,
         "recv_bytes": adj.recv_bytes,
         "send_bytes": adj.send_bytes,
+        "output_memory_bytes": adj.outbuf_overflow,
+        "output_spool_bytes": adj.outbuf_spool_limit,
         "high_watermark_bytes": adj.outbuf_high_watermark,
+        "writer_patience_seconds": adj.outbuf_wait_seconds,
+        "spool_directory": adj.spool_directory,
         "connection_limit": adj.connection_limit,
+        "evict_idle_seconds": adj.evict_idle_seconds,
         "max_pipelined_requests": adj.max_pipelined_requests,
+        "max_pipelined_bytes": adj.max_pipelined_bytes,
         "log_socket_errors": adj.log_socket_errors,
         "idle_timeout_seconds": adj.channel_timeout,
         "request_timeout_seconds": adj.request_timeout_seconds,

@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import pickle
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -27,10 +28,16 @@ DEFAULTS: dict[str, object] = {
     "socket_options": ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
     "recv_bytes": 8192,
     "send_bytes": 65536,
-    "outbuf_high_watermark": 16777216,
     "connection_limit": 10000,
+    "evict_idle_seconds": 1.0,
     "max_pipelined_requests": 256,
+    "max_pipelined_bytes": 1048576,
     "log_socket_errors": True,
+    "outbuf_overflow": 1048576,
+    "outbuf_spool_limit": 268435456,
+    "outbuf_high_watermark": 16777216,
+    "outbuf_wait_seconds": 1.0,
+    "spool_directory": None,
     "channel_timeout": 120.0,
     "request_timeout_seconds": 60.0,
     "write_timeout_seconds": 60.0,
@@ -63,6 +70,11 @@ def test_the_class_docstring_explains_every_setting() -> None:
         ("recv_bytes", 1, 2**30),
         ("send_bytes", 1, 2**30),
         ("outbuf_high_watermark", 1, 2**40),
+        ("outbuf_overflow", 1, 2**40),
+        ("outbuf_spool_limit", 0, 2**40),
+        ("outbuf_wait_seconds", 0, 31536000),
+        ("evict_idle_seconds", 0, 31536000),
+        ("max_pipelined_bytes", 1, 2**40),
         ("connection_limit", 1, 10_000_000),
         ("max_pipelined_requests", 1, 65536),
         ("channel_timeout", 0.001, 31536000),
@@ -104,6 +116,17 @@ def test_none_is_no_limit_where_that_makes_sense() -> None:
 def test_a_flag_is_true_or_false(name: str, value: object) -> None:
     with pytest.raises(TypeError, match=f"^{name} is True or False, not "):
         Adjustments(**{name: value})  # type: ignore[arg-type]
+
+
+def test_a_directory_is_a_path() -> None:
+    assert Adjustments(spool_directory=Path("/var/tmp")).spool_directory == "/var/tmp"
+    assert Adjustments(spool_directory="here").spool_directory == "here"
+    for wrong in (b"/tmp", 4, True, ["/tmp"]):
+        with pytest.raises(TypeError, match=r"^spool_directory is the path of a directory"):
+            Adjustments(spool_directory=wrong)  # type: ignore[arg-type]
+    for value in ("", "/tmp/\0"):
+        with pytest.raises(ValueError, match=r"^spool_directory is the path of a directory"):
+            Adjustments(spool_directory=value)
 
 
 def test_one_family_must_be_on() -> None:

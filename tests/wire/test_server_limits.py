@@ -63,7 +63,7 @@ def is_silent(peer: Peer) -> bool:
 def test_connections_above_the_limit_wait_and_are_served_when_others_close(
     serving: Any, connect: Any, io_threads: int
 ) -> None:
-    server = serving(EchoServer, adj=Adjustments(connection_limit=3, io_threads=io_threads))
+    server = serving(EchoServer, adj=Adjustments(connection_limit=3, io_threads=io_threads, evict_idle_seconds=None))
     served = [connect(server) for _ in range(3)]
     for peer in served:
         assert peer.ask(b"x") == b"x"
@@ -207,7 +207,9 @@ def test_an_answer_that_is_not_taken_is_given_up_and_the_writer_told(serving: An
         parser_class = Line
         task_class = Task
 
-    adj = Adjustments(**no_limits).replace(write_timeout_seconds=0.2, outbuf_high_watermark=200_000)
+    adj = Adjustments(**no_limits).replace(
+        write_timeout_seconds=0.2, outbuf_high_watermark=200_000, outbuf_spool_limit=0
+    )
     server = serving(Channel, adj=adj)
     peer = connect(server, receive_buffer_bytes=4096)
     peer.send(b"x\n")

@@ -13,7 +13,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use wiretask_engine::connection::Next;
-use wiretask_engine::output::Wrote;
+use wiretask_engine::output::{Room, Wrote};
 use wiretask_engine::server::Server as EngineServer;
 use wiretask_engine::socket::PeerAddress;
 use wiretask_protocol::channel::{CloseReason, Work};
@@ -103,6 +103,24 @@ impl Connection {
     #[pyo3(signature = (data, /))]
     fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
         write(py, &self.connection, data)
+    }
+
+    /// Take bytes for the peer without waiting for it; whether they were taken.
+    #[pyo3(signature = (data, /))]
+    fn try_write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<bool> {
+        try_write(py, &self.connection, data)
+    }
+
+    /// How many bytes wait for the peer to take them, wherever they are kept.
+    #[getter]
+    fn unsent_bytes(&self) -> usize {
+        self.own().map_or(0, |connection| connection.unsent_bytes().0)
+    }
+
+    /// How many of them wait in the temporary file.
+    #[getter]
+    fn spooled_bytes(&self) -> usize {
+        self.own().map_or(0, |connection| connection.unsent_bytes().1)
     }
 
     /// Send what waits, as far as the socket takes it; with `block` until it has taken all.
@@ -277,10 +295,26 @@ impl Channel {
     ///     TypeError: data is not bytes-like.
     ///     ClientDisconnectedError: the connection is closed, or closing.
     /// After failure: nothing of `data` will be sent, unless the connection was lost meanwhile.
-    /// Threads: any. Blocking: while more than `adj.outbuf_high_watermark` bytes wait.
+    /// Threads: any. Blocking: for a short while when more than `adj.outbuf_high_watermark` bytes wait; longer
+    /// only if what waits would be more than `adj.outbuf_overflow` and `adj.outbuf_spool_limit` together.
     #[pyo3(signature = (data))]
     fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<usize> {
         write(py, self.bound()?, data)
+    }
+
+    /// Take bytes for the peer without ever waiting for it: True. False, and nothing of `data` is taken, if more
+    /// would wait than `adj.outbuf_overflow` and `adj.outbuf_spool_limit` together.
+    ///
+    /// For output to others than the peer of the running task, whose slowness is not to hold this task up.
+    /// Otherwise like `write`; when none waits, `data` of any size is taken.
+    ///
+    /// Raises:
+    ///     TypeError: data is not bytes-like.
+    ///     ClientDisconnectedError: the connection is closed, or closing.
+    /// Threads: any. Blocking: never for the peer; it may write to a temporary file.
+    #[pyo3(signature = (data))]
+    fn try_write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<bool> {
+        try_write(py, self.bound()?, data)
     }
 
     /// Send what waits, as far as the socket takes it; with `block` wait until it has taken all.
@@ -412,27 +446,72 @@ fn write(py: Python<'_>, connection: &Arc<PythonConnection>, data: &Bound<'_, Py
     if !is_own(connection) {
         return Err(disconnected(py));
     }
-    let (wrote, length) = match data.cast::<PyBytes>() {
-        Ok(bytes) => (connection.write(bytes.as_bytes()), bytes.as_bytes().len()),
+    let outcome = match data.cast::<PyBytes>() {
+        Ok(bytes) => write_all(py, connection, bytes.as_bytes()).map(|()| bytes.as_bytes().len()),
         Err(_) => {
             let bytes = bytes_of(data)?;
-            (connection.write(&bytes), bytes.len())
+            write_all(py, connection, &bytes).map(|()| bytes.len())
         }
+    };
+    outcome.map_err(|Disconnected| disconnected(py))
+}
+
+struct Disconnected;
+
+fn write_all(py: Python<'_>, connection: &Arc<PythonConnection>, data: &[u8]) -> Result<(), Disconnected> {
+    let mut deadline = None;
+    loop {
+        match connection.write(data) {
+            Wrote::Buffered => return Ok(()),
+            Wrote::ShouldSend => {
+                gil::detached(py, Section::Send, || connection.send_now());
+                return Ok(());
+            }
+            Wrote::ShouldWait => {
+                let wait = || connection.hold_back(gil::exiting);
+                return go_on(py, connection, wait, CloseReason::Aborted);
+            }
+            Wrote::Full => {
+                // One limit for all its attempts, as others may write meanwhile.
+                let deadline = *deadline.get_or_insert_with(|| connection.write_deadline());
+                let wait = || connection.wait_for_room(Room::For(data.len()), deadline, gil::exiting);
+                go_on(py, connection, wait, CloseReason::WriteTimeout)?;
+            }
+            Wrote::Closed => return Err(Disconnected),
+        }
+    }
+}
+
+/// Waits for the peer to take output; if that ended in vain, or the process ends, the connection is closed.
+fn go_on(
+    py: Python<'_>,
+    connection: &Arc<PythonConnection>,
+    wait: impl FnOnce() -> bool + Send,
+    reason: CloseReason,
+) -> Result<(), Disconnected> {
+    if gil::wait(py, Section::OutputWait, wait) == Some(true) {
+        return Ok(());
+    }
+    connection.abort(reason);
+    Err(Disconnected)
+}
+
+/// Like `write`, but never waits for the peer: false, and nothing was taken, if as much waits as may.
+fn try_write(py: Python<'_>, connection: &Arc<PythonConnection>, data: &Bound<'_, PyAny>) -> PyResult<bool> {
+    if !is_own(connection) {
+        return Err(disconnected(py));
+    }
+    let wrote = match data.cast::<PyBytes>() {
+        Ok(bytes) => connection.write(bytes.as_bytes()),
+        Err(_) => connection.write(&bytes_of(data)?),
     };
     match wrote {
         Wrote::Buffered => {}
-        Wrote::ShouldSend => gil::detached(py, Section::Send, || connection.send_now()),
-        Wrote::ShouldWait => {
-            let wait = || connection.wait_for_room(false, None, gil::exiting);
-            if gil::wait(py, Section::OutputWait, wait) != Some(true) {
-                // It is closed, or the process ends, and then nothing will be sent any more.
-                connection.abort(CloseReason::Aborted);
-                return Err(disconnected(py));
-            }
-        }
+        Wrote::ShouldSend | Wrote::ShouldWait => gil::detached(py, Section::Send, || connection.send_now()),
+        Wrote::Full => return Ok(false),
         Wrote::Closed => return Err(disconnected(py)),
     }
-    Ok(length)
+    Ok(true)
 }
 
 /// A copy of any other bytes-like object than `bytes`.
@@ -452,7 +531,7 @@ fn flush(py: Python<'_>, connection: &Arc<PythonConnection>, block: bool) -> PyR
         return Err(disconnected(py));
     }
     let is_open = if block {
-        let wait = || connection.wait_for_room(true, None, gil::exiting);
+        let wait = || connection.wait_for_room(Room::Empty, None, gil::exiting);
         let is_sent = gil::wait(py, Section::OutputWait, wait) == Some(true);
         if !is_sent {
             connection.abort(CloseReason::Aborted);

@@ -89,6 +89,11 @@ impl Host for PythonHost {
         }
     }
 
+    fn has_waiting_work(&self) -> bool {
+        // What another dispatcher has to do nobody here knows.
+        self.pool.as_ref().is_some_and(|pool| pool.pending() > 0)
+    }
+
     fn release(&self, channel: Py<PyAny>) {
         housekeeper::post(Chore::Drop(vec![channel]));
     }

@@ -3,6 +3,7 @@
 //! Settings come checked from Python. Every wait is done detached, and no lock is held over it.
 
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use wiretask_engine::connection::{forget_running, is_server_run_by_caller};
 use wiretask_engine::open_descriptors;
 use wiretask_engine::server::Server as EngineServer;
 use wiretask_engine::server_core::ServerConfig;
-use wiretask_protocol::channel::{ChannelLimits, ChannelMode};
+use wiretask_protocol::channel::{ChannelLimits, ChannelMode, OutputLimits};
 use wiretask_protocol::limits::MAX_LINE_BYTES;
 use wiretask_protocol::native::ConsumerSpec;
 
@@ -27,6 +28,9 @@ use crate::tasks::TaskQueue;
 
 /// Raw input is read up to this many bytes ahead of the worker.
 const MAX_WAITING_BYTES: usize = 64 * 1024;
+
+/// Output is sent, and moved to a temporary file, in pieces of this size.
+const OUTPUT_PIECE_BYTES: usize = 128 * 1024;
 
 /// The loop threads of one server. They run as soon as it is made.
 #[pyclass(frozen, immutable_type, module = "wiretask._native")]
@@ -132,6 +136,7 @@ impl Server {
         let stats = &self.server.core().stats;
         let figures = PyDict::new(py);
         figures.set_item("connections", stats.connections.load(Ordering::Relaxed))?;
+        figures.set_item("spooled_bytes", stats.spooled_bytes.load(Ordering::Relaxed))?;
         for (name, counter) in [
             ("accepted", &stats.accepted),
             ("accept_errors", &stats.accept_errors),
@@ -142,6 +147,8 @@ impl Server {
             ("protocol_errors", &stats.protocol_errors),
             ("timeouts", &stats.timeouts),
             ("connections_lost", &stats.connections_lost),
+            ("spool_failures", &stats.spool_failures),
+            ("evicted", &stats.evicted),
         ] {
             figures.set_item(name, counter.load(Ordering::Relaxed))?;
         }
@@ -173,7 +180,18 @@ pub fn close_descriptors_after_fork() {
 fn config(settings: &Bound<'_, PyDict>) -> PyResult<ServerConfig> {
     let parser = item(settings, "parser")?;
     let spec = if parser.is_none() { None } else { consumers::native_spec(&parser)? };
-    let high_watermark_bytes = item(settings, "high_watermark_bytes")?.extract()?;
+    let output = OutputLimits {
+        piece_bytes: OUTPUT_PIECE_BYTES,
+        max_memory_bytes: item(settings, "output_memory_bytes")?.extract()?,
+        max_spooled_bytes: item(settings, "output_spool_bytes")?.extract()?,
+    };
+    let mut high_watermark_bytes: usize = item(settings, "high_watermark_bytes")?.extract()?;
+    let mut max_unsent_bytes = high_watermark_bytes;
+    if output.max_spooled_bytes > 0 {
+        max_unsent_bytes = output.max_memory_bytes.saturating_add(output.max_spooled_bytes);
+        high_watermark_bytes = high_watermark_bytes.min(max_unsent_bytes);
+    }
+    let spool_directory: Option<PathBuf> = item(settings, "spool_directory")?.extract()?;
     Ok(ServerConfig {
         name: item(settings, "name")?.extract()?,
         mode: ChannelMode {
@@ -184,16 +202,24 @@ fn config(settings: &Bound<'_, PyDict>) -> PyResult<ServerConfig> {
         parser: spec.unwrap_or(ConsumerSpec::Line { max_bytes: MAX_LINE_BYTES }),
         limits: ChannelLimits {
             max_ready_requests: item(settings, "max_pipelined_requests")?.extract()?,
+            max_ready_bytes: item(settings, "max_pipelined_bytes")?.extract()?,
             max_waiting_bytes: MAX_WAITING_BYTES,
             max_piece_bytes: item(settings, "recv_bytes")?.extract()?,
             high_watermark_bytes,
             low_watermark_bytes: high_watermark_bytes / 2,
+            max_unsent_bytes,
+            output,
             idle_timeout_ms: milliseconds(&item(settings, "idle_timeout_seconds")?)?,
             request_timeout_ms: milliseconds(&item(settings, "request_timeout_seconds")?)?,
             write_timeout_ms: milliseconds(&item(settings, "write_timeout_seconds")?)?,
         },
         send_bytes: item(settings, "send_bytes")?.extract()?,
+        writer_patience: duration(item(settings, "writer_patience_seconds")?.extract()?),
+        spool_directory: spool_directory.unwrap_or_else(std::env::temp_dir),
         connection_limit: item(settings, "connection_limit")?.extract()?,
+        evict_idle_ms: item(settings, "evict_idle_seconds")?
+            .extract::<Option<f64>>()?
+            .map(whole_milliseconds),
         io_threads: item(settings, "io_threads")?.extract()?,
         accepts_by_host: item(settings, "accepts_by_host")?.extract()?,
         log_socket_errors: item(settings, "log_socket_errors")?.extract()?,
@@ -210,6 +236,10 @@ fn milliseconds(seconds: &Bound<'_, PyAny>) -> PyResult<Option<u64>> {
         Ok(duration) => Ok(Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX).max(1))),
         Err(_) => Err(PyValueError::new_err(format!("a time-out cannot be {seconds} seconds"))),
     }
+}
+
+fn whole_milliseconds(seconds: f64) -> u64 {
+    u64::try_from(duration(seconds).as_millis()).unwrap_or(u64::MAX)
 }
 
 fn duration(seconds: f64) -> Duration {

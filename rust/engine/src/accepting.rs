@@ -1,8 +1,11 @@
 //! `Accepting`: the listeners of a loop, and what becomes of the connections that wait at them.
 //!
 //! The first loop of a server accepts, in batches, and gives new connections to all loops in turn.
-//! When the descriptor table is full it pauses; when as many connections are held as may be it leaves
-//! the others in the kernel until one has closed. It must not know what a channel does.
+//! When the descriptor table is full it pauses. When as many connections are held as may be and another one
+//! waits, the connection that has been idle the longest is closed for it; while none is idle, the
+//! others wait in the kernel until one has closed. With several loops, the one that is to get the new
+//! connection closes its own oldest, or else the next one that can: so the loops stay evenly filled
+//! and none looks into another. It must not know what a channel does.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -13,9 +16,10 @@ use mio::Interest;
 
 use crate::channel_driver::{ChannelDriver, Entry, ONLY_READABLE};
 use crate::connection::{Connection, Newcomer, fd_of};
+use crate::idle_order::{IdleOrder, Standing};
 use crate::log_event::Level;
 use crate::poll_loop::LoopHandle;
-use crate::server_core::{Host, Message, ServerCore};
+use crate::server_core::{Host, Message, RoomRequest, ServerCore};
 use crate::socket::{AcceptFault, Listener, PeerAddress, PeerSocket};
 use crate::token::Token;
 
@@ -23,6 +27,10 @@ use crate::token::Token;
 const ACCEPT_BUDGET: usize = 64;
 /// How long accepting pauses when the descriptor table is full.
 const ACCEPT_PAUSE_MS: u64 = 200;
+/// How soon, at the earliest, idle connections are looked for again when there were none.
+const ROOM_PAUSE_MS: u64 = 50;
+/// After so long another loop is asked for room again if it has not answered.
+const ROOM_PATIENCE_MS: u64 = 1000;
 /// How often, at most, a full descriptor table is logged.
 const ACCEPT_LOG_PAUSE_MS: u64 = 10_000;
 
@@ -40,11 +48,22 @@ pub(crate) struct Accepting<H: Host> {
     /// When to accept again after a pause.
     pub(crate) retry_at_ms: Option<u64>,
     log_at_ms: u64,
+    idle_order: IdleOrder,
+    /// When another loop was asked to make room and has not answered.
+    room_asked_at_ms: Option<u64>,
 }
 
 impl<H: Host> Accepting<H> {
-    pub(crate) const fn new() -> Self {
-        Self { peers: Vec::new(), next_peer: 0, listeners: Vec::new(), retry_at_ms: None, log_at_ms: 0 }
+    pub(crate) fn new() -> Self {
+        Self {
+            peers: Vec::new(),
+            next_peer: 0,
+            listeners: Vec::new(),
+            retry_at_ms: None,
+            log_at_ms: 0,
+            idle_order: IdleOrder::default(),
+            room_asked_at_ms: None,
+        }
     }
 }
 
@@ -68,7 +87,10 @@ impl<H: Host> ChannelDriver<H> {
         let listener = Arc::clone(&listening.listener);
         for _ in 0..ACCEPT_BUDGET {
             if self.core.holds_accepting() {
-                return;
+                self.find_room(&listener);
+                if self.core.holds_accepting() {
+                    return;
+                }
             }
             match listener.accept() {
                 Ok((socket, peer)) => {
@@ -87,9 +109,106 @@ impl<H: Host> ChannelDriver<H> {
         }
     }
 
+    /// Has an idle connection closed for one that waits, if there is one that waits.
+    fn find_room(&mut self, listener: &Listener) {
+        let now_ms = self.core.now_ms();
+        let is_asked = self.accepting.room_asked_at_ms.is_some_and(|at_ms| now_ms < at_ms + ROOM_PATIENCE_MS);
+        if self.core.config.evict_idle_ms.is_none() || is_asked || !listener.has_waiting() {
+            return;
+        }
+        self.ask_for_room(self.next_peer(), RoomRequest::default());
+    }
+
+    fn ask_for_room(&mut self, index: usize, request: RoomRequest) {
+        match self.accepting.peers.get(index) {
+            Some(peer) if !Arc::ptr_eq(peer, &self.poll.handle()) => {
+                self.accepting.room_asked_at_ms = Some(self.core.now_ms());
+                peer.post(Message::MakeRoom(request));
+            }
+            _ => self.make_room(request),
+        }
+    }
+
+    /// Closes the connection of this loop that has been idle the longest, or asks the next loop to.
+    pub(crate) fn make_room(&mut self, request: RoomRequest) {
+        let is_over = self.is_draining || self.is_stopped || !self.core.is_full();
+        let next_ms = match if is_over { Ok(()) } else { self.evict() } {
+            Ok(()) => return self.answer_room(None),
+            Err(next_ms) => request.next_ms.into_iter().chain(next_ms).min(),
+        };
+        let peers = &self.accepting.peers;
+        let asked = request.asked + 1;
+        if asked < peers.len() {
+            let own = self.poll.handle();
+            let index = peers.iter().position(|peer| Arc::ptr_eq(peer, &own)).unwrap_or(0);
+            self.ask_for_room((index + 1) % peers.len(), RoomRequest { asked, next_ms });
+        } else {
+            // Without any candidate the next close is waited for, which may also come in this moment.
+            self.answer_room(Some(next_ms.unwrap_or(0).max(self.core.now_ms() + ROOM_PAUSE_MS)));
+        }
+    }
+
+    fn answer_room(&mut self, retry_at_ms: Option<u64>) {
+        match self.accepting.peers.first() {
+            Some(acceptor) if !Arc::ptr_eq(acceptor, &self.poll.handle()) => {
+                acceptor.post(Message::RoomAnswer(retry_at_ms));
+            }
+            _ => self.handle_room_answer(retry_at_ms),
+        }
+    }
+
+    /// A request for room has come to its end: there is some, or will not be before a time in milliseconds.
+    pub(crate) fn handle_room_answer(&mut self, retry_at_ms: Option<u64>) {
+        let was_asked = self.accepting.room_asked_at_ms.take().is_some();
+        match retry_at_ms {
+            Some(at_ms) => {
+                let earlier_ms = self.accepting.retry_at_ms.unwrap_or(at_ms);
+                self.accepting.retry_at_ms = Some(at_ms.min(earlier_ms));
+            }
+            None if was_asked => self.listen_again(None),
+            // Who asked is this loop, and goes on by itself.
+            None => {}
+        }
+    }
+
+    /// Closes the connection that has been idle the longest; when that may succeed, if there is none.
+    fn evict(&mut self) -> Result<(), Option<u64>> {
+        let patience_ms = self.core.config.evict_idle_ms.ok_or(None)?;
+        // What it is compared with was stamped so.
+        let now_ms = self.core.stamp_ms();
+        let by_ms = now_ms.checked_sub(patience_ms).ok_or(Some(patience_ms))?;
+        loop {
+            let entries = &self.entries;
+            let look = |index| match entries.token_at(index).and_then(|token| entries.get(token)) {
+                Some(Entry::Connection(connection)) => connection.standing(),
+                _ => Standing::Empty,
+            };
+            let index = self
+                .accepting
+                .idle_order
+                .take_oldest(by_ms, now_ms, look)
+                .map_err(|since_ms| since_ms.map(|since_ms| since_ms.saturating_add(patience_ms)))?;
+            let Some(token) = self.entries.token_at(index) else { continue };
+            let Some(Entry::Connection(connection)) = self.entries.get(token) else { continue };
+            let connection = Arc::clone(connection);
+            if connection.evict() {
+                self.core.log_eviction();
+                self.guarded(Some(token), |driver| driver.attend_to(&connection, token));
+                return Ok(());
+            }
+            // It has got something to do in this moment.
+            self.accepting.idle_order.list(index, now_ms.max(by_ms + 1));
+        }
+    }
+
+    /// The place of the loop that gets the next connection.
+    fn next_peer(&self) -> usize {
+        (self.accepting.next_peer + 1) % self.accepting.peers.len().max(1)
+    }
+
     /// Gives a new connection to the loops in turn.
     fn hand_out(&mut self, socket: PeerSocket, peer: PeerAddress) {
-        self.accepting.next_peer = (self.accepting.next_peer + 1) % self.accepting.peers.len().max(1);
+        self.accepting.next_peer = self.next_peer();
         let own = self.poll.handle();
         let home = self.accepting.peers.get(self.accepting.next_peer).unwrap_or(&own);
         let connection = Connection::new(Arc::clone(&self.core), Arc::clone(home), socket, peer);
@@ -178,6 +297,9 @@ impl<H: Host> ChannelDriver<H> {
             && self.entries.arm_timer(token.index())
         {
             self.timers.schedule(self.core.now_ms() + shortest, token.index());
+        }
+        if self.core.config.evict_idle_ms.is_some() {
+            self.accepting.idle_order.list(token.index(), self.core.stamp_ms());
         }
         if self.is_draining {
             connection.lock().state.drain();

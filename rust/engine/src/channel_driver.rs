@@ -217,6 +217,8 @@ impl<H: Host> ChannelDriver<H> {
                 self.handle_accept_fault(index, &error);
             }
             Message::ListenLater => self.listen_later(),
+            Message::MakeRoom(request) => self.make_room(request),
+            Message::RoomAnswer(retry_at_ms) => self.handle_room_answer(retry_at_ms),
             Message::Drain => self.drain(),
             Message::Stop => self.is_stopped = true,
         }
@@ -396,6 +398,7 @@ impl<H: Host> ChannelDriver<H> {
                 self.linger(socket);
             }
         }
+        connection.end_spool();
         connection.release_writers_now();
         connection.let_go_if_over();
         self.count_reason(connection, reason);
@@ -451,6 +454,8 @@ impl<H: Host> ChannelDriver<H> {
             CloseReason::IdleTimeout => (&stats.timeouts, Level::Debug),
             CloseReason::RequestTimeout | CloseReason::WriteTimeout => (&stats.timeouts, Level::Info),
             CloseReason::ConnectionLost => (&stats.connections_lost, Level::Debug),
+            CloseReason::SpoolFailed => (&stats.spool_failures, Level::Debug),
+            CloseReason::Evicted => (&stats.evicted, Level::Debug),
             CloseReason::Finished | CloseReason::EndOfInput | CloseReason::Aborted => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);

@@ -14,10 +14,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wiretask_protocol::channel::{Action, ChannelState, CloseReason, Work};
 use wiretask_protocol::native::NativeConsumer;
 
+use crate::idle_order::Standing;
 use crate::output::Writer;
 use crate::poll_loop::LoopHandle;
 use crate::server_core::{Host, Message, ServerCore};
 use crate::socket::{PeerAddress, PeerSocket};
+use crate::spool::Spool;
 use crate::token::Token;
 
 pub(crate) const NO_TOKEN: u64 = u64::MAX;
@@ -63,6 +65,12 @@ pub(crate) struct Inner<H: Host> {
     pub(crate) socket: Option<Arc<PeerSocket>>,
     channel: Option<H::Channel>,
     pub(crate) writers: Vec<Writer>,
+    /// A writer has waited for the low watermark in vain.
+    pub(crate) is_patience_over: bool,
+    /// The file that output was moved to; there as long as output waits.
+    pub(crate) spool: Option<Arc<Spool>>,
+    /// What of it is counted in the statistics.
+    pub(crate) spooled_counted: usize,
 }
 
 /// One peer. Every method may be called from any thread unless it says otherwise.
@@ -116,7 +124,15 @@ impl<H: Host> Connection<H> {
         peer: PeerAddress,
     ) -> Self {
         let state = ChannelState::new(core.config.mode, core.stamp_ms());
-        let inner = Inner { state, socket: Some(Arc::new(socket)), channel: None, writers: Vec::new() };
+        let inner = Inner {
+            state,
+            socket: Some(Arc::new(socket)),
+            channel: None,
+            writers: Vec::new(),
+            is_patience_over: false,
+            spool: None,
+            spooled_counted: 0,
+        };
         Self {
             core,
             home,
@@ -405,6 +421,7 @@ impl<H: Host> Connection<H> {
     pub(crate) fn refuse(&self) {
         drop(self.lock().take_socket());
         let _is_told_by_nobody = self.cancel_work();
+        self.end_spool();
         self.core.count_closed();
     }
 
@@ -454,6 +471,27 @@ impl<H: Host> Connection<H> {
             self.send_now();
             self.attend();
         }
+    }
+
+    /// Whether there is something to do, and if not since when. Input that nobody has read yet is something.
+    pub(crate) fn standing(&self) -> Standing {
+        let inner = self.lock();
+        let (since_ms, socket) = (inner.state.idle_since_ms(), inner.socket.clone());
+        drop(inner);
+        match (since_ms, socket) {
+            (Some(since_ms), Some(socket)) if !socket.has_input() => Standing::IdleSince(since_ms),
+            _ => Standing::Busy,
+        }
+    }
+
+    /// Closes to make room for another one; false, and nothing happens, if there is something to do.
+    pub(crate) fn evict(&self) -> bool {
+        let mut inner = self.lock();
+        let is_idle = inner.state.idle_since_ms().is_some();
+        if is_idle {
+            inner.state.abort(CloseReason::Evicted);
+        }
+        is_idle
     }
 
     /// Closes at once; output that has not been sent is dropped.

@@ -1,25 +1,30 @@
 //! Output of a connection: who sends what the channel's state holds, and who waits for it to leave.
 //!
 //! One thread sends at a time, which is a role in the state: the worker that runs the channel, anybody
-//! who writes to it, or the loop when the socket takes output again. Sending is done without a lock.
-//! It must not know what the bytes mean.
+//! who writes to it, or the loop when the socket takes output again. What is too much for memory is
+//! moved to the spool by whoever wrote it, and read back by the sender, in pieces. All system calls are
+//! made without a lock. It must not know what the bytes mean.
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use wiretask_protocol::channel::{CloseReason, Outgoing};
+use wiretask_protocol::channel::{CloseReason, Outgoing, Taken};
 
 use crate::connection::{Connection, Inner, NO_TOKEN};
 use crate::server_core::{Host, Message};
 use crate::socket::PeerSocket;
+use crate::spool::Spool;
 use crate::token::Token;
 
-/// A sender writes down after so many bytes what was sent; a loop then turns to its other connections.
+/// After so many bytes a loop turns to its other connections.
 const SEND_BUDGET_BYTES: usize = 1 << 20;
 /// How late a thread that waits for its peer notices that the process is about to exit.
 const STOP_CHECK: Duration = Duration::from_millis(250);
+/// How late a thread that is held back notices that it is needed elsewhere.
+const NEED_CHECK: Duration = Duration::from_millis(10);
 
 /// What became of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,16 +33,29 @@ pub enum Wrote {
     Buffered,
     /// It waits, and the caller should call `send_now`.
     ShouldSend,
-    /// It waits, much waits with it, and the caller should call `send_now`, then `wait_for_room`.
+    /// It waits, much waits with it, and the caller should call `hold_back`, or at least `send_now`.
     ShouldWait,
+    /// Nothing was taken: as much waits as may. The caller may call `wait_for_room`, and try again.
+    Full,
     /// Nothing was taken: the connection is closed, or closing.
     Closed,
+}
+
+/// What a thread waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Room {
+    /// All output has left.
+    Empty,
+    /// Little output waits: the low watermark.
+    Low,
+    /// So many bytes would be taken.
+    For(usize),
 }
 
 /// A thread that waits for output to leave.
 pub(crate) struct Writer {
     thread: Thread,
-    waits_for_empty: bool,
+    room: Room,
 }
 
 impl<H: Host> Connection<H> {
@@ -45,26 +63,41 @@ impl<H: Host> Connection<H> {
     pub fn write(&self, data: &[u8]) -> Wrote {
         let limits = &self.core.config.limits;
         let mut inner = self.lock();
-        if !inner.state.handle_task_output(data, self.core.stamp_ms()) {
-            return Wrote::Closed;
+        match inner.state.handle_task_output(data, limits, self.core.stamp_ms()) {
+            Taken::All => {}
+            Taken::Full => return Wrote::Full,
+            Taken::Closed => return Wrote::Closed,
         }
         let unsent = inner.state.unsent_bytes();
-        if inner.state.is_above_high_watermark(limits) {
-            Wrote::ShouldWait
-        } else if unsent > 0 && (unsent >= self.core.config.send_bytes || !self.is_run_by_caller()) {
-            Wrote::ShouldSend
-        } else {
-            Wrote::Buffered
+        if inner.state.is_above_high_watermark(limits) && !inner.is_patience_over {
+            return Wrote::ShouldWait;
         }
+        let is_much = unsent >= self.core.config.send_bytes || inner.state.is_spool_due(limits);
+        if unsent > 0 && (is_much || !self.is_run_by_caller()) { Wrote::ShouldSend } else { Wrote::Buffered }
     }
 
-    /// Sends what waits, as far as the socket takes it and nobody else is sending.
+    /// Bytes that were written and not yet taken by the socket; and of these, those in the temporary file.
+    #[must_use]
+    pub fn unsent_bytes(&self) -> (usize, usize) {
+        let inner = self.lock();
+        (inner.state.unsent_bytes(), inner.state.spooled_bytes())
+    }
+
+    /// Sends what waits, as far as the socket takes it and nobody else is sending; what is then too much
+    /// for memory is moved to the spool.
     ///
     /// # Blocking
-    /// One or a few non-blocking system calls.
+    /// Non-blocking system calls, and writes to a file.
     pub fn send_now(&self) {
-        if self.send_until(|| false).needs_loop {
-            self.attend();
+        loop {
+            let outcome = self.send_until(usize::MAX);
+            if outcome.needs_loop {
+                self.attend();
+            }
+            // What was on its way to the spool was in the way of what came behind it: so it is sent again.
+            if !(outcome.is_spool_due && self.spool_overflow()) {
+                return;
+            }
         }
     }
 
@@ -72,7 +105,7 @@ impl<H: Host> Connection<H> {
     ///
     /// Returns whether the socket would take more.
     pub(crate) fn send_for_loop(&self) -> bool {
-        self.send_until(|| true).is_cut_short
+        self.send_until(SEND_BUDGET_BYTES).is_cut_short
     }
 
     /// Whether the peer takes what was sent, though the socket takes no more; then the time limit begins anew.
@@ -90,25 +123,38 @@ impl<H: Host> Connection<H> {
         is_reading
     }
 
-    fn send_until(&self, is_enough: impl Fn() -> bool) -> SendOutcome {
+    fn send_until(&self, budget_bytes: usize) -> SendOutcome {
+        let limits = &self.core.config.limits;
         let mut inner = self.lock();
+        let mut sent_bytes = 0;
         let mut needs_loop = false;
-        while let Some(mut outgoing) = inner.state.begin_send() {
-            let socket = inner.socket.clone();
+        let mut failure = None;
+        while sent_bytes < budget_bytes
+            && let Some(mut outgoing) = inner.state.begin_send(limits)
+        {
+            let (socket, spool) = (inner.socket.clone(), inner.spool.clone());
+            self.note_spooled(&mut inner);
             drop(inner);
-            let (sent, outcome) = match &socket {
-                Some(socket) => send_some(socket, &mut outgoing),
-                None => (0, Err(io::ErrorKind::NotConnected.into())),
+            let is_loaded = load(spool.as_deref(), &mut outgoing);
+            let (sent, outcome) = match (&is_loaded, &socket) {
+                (Err(_), _) => (0, Ok(Sent::All)),
+                (Ok(()), Some(socket)) => send_some(socket, &mut outgoing),
+                (Ok(()), None) => (0, Err(io::ErrorKind::NotConnected.into())),
             };
             let is_blocked = matches!(outcome, Ok(Sent::Blocked));
             if is_blocked && let Some(queued) = socket.as_ref().and_then(|socket| socket.queued_bytes().ok())
             {
                 self.queued_bytes.store(queued, Ordering::Relaxed);
             }
-            drop(socket);
+            drop((socket, spool));
             self.core.stats.bytes_sent.fetch_add(sent as u64, Ordering::Relaxed);
+            sent_bytes = sent_bytes.saturating_add(sent);
             inner = self.lock();
             inner.state.handle_sent(outgoing, sent, is_blocked, self.core.stamp_ms());
+            if let Err(error) = is_loaded {
+                inner.state.abort(CloseReason::SpoolFailed);
+                failure = Some(error);
+            }
             if outcome.is_err() {
                 self.note_peer_gone();
                 inner.state.abort(CloseReason::ConnectionLost);
@@ -116,30 +162,113 @@ impl<H: Host> Connection<H> {
             self.release_writers(&mut inner);
             // A Unix socket is watched for writing only on demand.
             needs_loop |= is_blocked && self.is_unix();
-            if matches!(outcome, Ok(Sent::Enough)) && is_enough() {
-                let is_cut_short = inner.state.unsent_bytes() > 0;
-                return SendOutcome { needs_loop, is_cut_short };
+        }
+        let is_cut_short = sent_bytes >= budget_bytes && inner.state.unsent_bytes() > 0;
+        // It may have to be closed now, or to be read again, which only the loop does.
+        needs_loop |= !is_cut_short && inner.state.needs_owner(limits);
+        let is_spool_due = inner.state.is_spool_due(limits);
+        // The file is gone when nothing waits any more.
+        let spool = if inner.state.unsent_bytes() == 0 { inner.spool.take() } else { None };
+        drop(inner);
+        if let Some(error) = failure {
+            self.core.log_spool_failure(&error);
+        }
+        if let Some(spool) = spool {
+            self.core.spools.bury(spool);
+        }
+        SendOutcome { needs_loop, is_cut_short, is_spool_due }
+    }
+
+    /// Moves what is too much for memory to the spool; whether there was any.
+    ///
+    /// # Blocking
+    /// Writes to a file, a piece at a time.
+    fn spool_overflow(&self) -> bool {
+        let mut inner = self.lock();
+        let mut is_any = false;
+        while let Some(spooling) = inner.state.begin_spool(&self.core.config.limits) {
+            is_any = true;
+            let spool = inner.spool.clone();
+            drop(inner);
+            let outcome = spool.map_or_else(|| self.core.new_spool().map(Arc::new), Ok).and_then(|spool| {
+                spool.write(spooling.position, &spooling.bytes)?;
+                Ok(spool)
+            });
+            drop(spooling);
+            inner = self.lock();
+            match outcome {
+                Ok(spool) if !inner.state.is_closed() => {
+                    inner.state.handle_spooled();
+                    inner.spool = Some(spool);
+                    self.note_spooled(&mut inner);
+                }
+                // Nobody will read it any more.
+                Ok(_) => {}
+                Err(error) => {
+                    inner.state.abort(CloseReason::SpoolFailed);
+                    self.release_writers(&mut inner);
+                    drop(inner);
+                    self.core.log_spool_failure(&error);
+                    self.attend();
+                    return false;
+                }
             }
         }
-        // It may have to be closed now, or to be read again, which only the loop does.
-        needs_loop |= inner.state.needs_owner(&self.core.config.limits);
-        SendOutcome { needs_loop, is_cut_short: false }
+        is_any
+    }
+
+    /// Counts what is in the spool now.
+    fn note_spooled(&self, inner: &mut Inner<H>) {
+        let now = inner.state.spooled_bytes();
+        if now == inner.spooled_counted {
+            return;
+        }
+        let counter = &self.core.stats.spooled_bytes;
+        if now > inner.spooled_counted {
+            counter.fetch_add(now - inner.spooled_counted, Ordering::Relaxed);
+        } else {
+            counter.fetch_sub(inner.spooled_counted - now, Ordering::Relaxed);
+        }
+        inner.spooled_counted = now;
+    }
+
+    /// Lets the file go: the connection is closed.
+    pub(crate) fn end_spool(&self) {
+        let mut inner = self.lock();
+        self.note_spooled(&mut inner);
+        let spool = inner.spool.take();
+        drop(inner);
+        if let Some(spool) = spool {
+            self.core.spools.bury(spool);
+        }
     }
 
     fn release_writers(&self, inner: &mut Inner<H>) {
+        if inner.is_patience_over && inner.state.is_below_low_watermark(&self.core.config.limits) {
+            inner.is_patience_over = false;
+        }
         if inner.writers.is_empty() {
             return;
         }
-        let has_room = inner.state.is_below_low_watermark(&self.core.config.limits);
-        let is_empty = inner.state.unsent_bytes() == 0;
-        inner.writers.retain(|writer| {
-            let goes_on = if writer.waits_for_empty { is_empty } else { has_room };
+        let mut writers = std::mem::take(&mut inner.writers);
+        writers.retain(|writer| {
+            let goes_on = inner.state.is_closed() || self.has_room(inner, writer.room);
             if goes_on {
                 writer.thread.unpark();
             }
             !goes_on
         });
-        inner.writers.shrink_to_fit();
+        writers.shrink_to_fit();
+        inner.writers = writers;
+    }
+
+    fn has_room(&self, inner: &Inner<H>, room: Room) -> bool {
+        let limits = &self.core.config.limits;
+        match room {
+            Room::Empty => inner.state.unsent_bytes() == 0,
+            Room::Low => inner.state.is_below_low_watermark(limits),
+            Room::For(length) => inner.state.has_room_for(length, limits),
+        }
     }
 
     /// Lets writers that wait look again: output was sent, or the connection closed.
@@ -147,42 +276,77 @@ impl<H: Host> Connection<H> {
         self.release_writers(&mut self.lock());
     }
 
-    /// Waits until little output waits (`waits_for_empty`: none); false: the connection closed, the
-    /// deadline passed or `should_stop` says so.
+    /// When a writer that finds no room is to give up; `None`: never.
+    #[must_use]
+    pub fn write_deadline(&self) -> Option<Instant> {
+        let limit_ms = self.core.config.limits.write_timeout_ms?;
+        Instant::now().checked_add(Duration::from_millis(limit_ms))
+    }
+
+    /// Waits until there is room; false: the connection closed, the deadline passed or `should_stop` says so.
     ///
     /// # Blocking
-    /// Until the peer takes the output; the write time-out of the server ends it at the latest.
+    /// Until the peer takes the output; without a deadline, the write time-out of the server ends it
+    /// once the peer takes nothing.
     pub fn wait_for_room(
         &self,
-        waits_for_empty: bool,
+        room: Room,
         deadline: Option<Instant>,
         should_stop: impl Fn() -> bool,
     ) -> bool {
+        self.wait(room, deadline, STOP_CHECK, should_stop) == Waited::Room
+    }
+
+    /// Sends, and holds a writer back as long as that helps and costs nobody anything: until little output
+    /// waits, but no longer than `ServerConfig::writer_patience`, and not while other channels wait for
+    /// a worker. Once it has waited in vain no writer of the connection waits here until the output has
+    /// fallen to the low watermark; so a slow reader costs little, however much is written to it.
+    ///
+    /// Returns false if the connection is closed or `should_stop` says so.
+    ///
+    /// # Blocking
+    /// As it says.
+    pub fn hold_back(&self, should_stop: impl Fn() -> bool) -> bool {
+        let deadline = Instant::now().checked_add(self.core.config.writer_patience);
+        let is_needed = || should_stop() || self.core.has_waiting_work();
+        match self.wait(Room::Low, deadline, NEED_CHECK, is_needed) {
+            Waited::Room => true,
+            Waited::Closed => false,
+            Waited::InVain => {
+                let mut inner = self.lock();
+                inner.is_patience_over = !self.has_room(&inner, Room::Low);
+                !inner.state.is_closed() && !should_stop()
+            }
+        }
+    }
+
+    fn wait(
+        &self,
+        room: Room,
+        deadline: Option<Instant>,
+        look_again: Duration,
+        should_stop: impl Fn() -> bool,
+    ) -> Waited {
         loop {
             self.send_now();
             let mut inner = self.lock();
             if inner.state.is_closed() {
-                return false;
+                return Waited::Closed;
             }
-            let is_done = if waits_for_empty {
-                inner.state.unsent_bytes() == 0
-            } else {
-                inner.state.is_below_low_watermark(&self.core.config.limits)
-            };
-            if is_done {
-                return true;
+            if self.has_room(&inner, room) {
+                return Waited::Room;
             }
             let now = Instant::now();
             if should_stop() || deadline.is_some_and(|deadline| now >= deadline) {
-                return false;
+                return Waited::InVain;
             }
             let thread = std::thread::current();
             let own_id = thread.id();
             // An earlier wait that ended at its deadline may have left its entry.
             inner.writers.retain(|writer| writer.thread.id() != own_id);
-            inner.writers.push(Writer { thread, waits_for_empty });
+            inner.writers.push(Writer { thread, room });
             drop(inner);
-            let pause = deadline.map_or(STOP_CHECK, |deadline| (deadline - now).min(STOP_CHECK));
+            let pause = deadline.map_or(look_again, |deadline| (deadline - now).min(look_again));
             std::thread::park_timeout(pause);
         }
     }
@@ -199,14 +363,29 @@ impl<H: Host> Connection<H> {
 struct SendOutcome {
     needs_loop: bool,
     is_cut_short: bool,
+    is_spool_due: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Waited {
+    Room,
+    Closed,
+    InVain,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Sent {
     All,
-    /// The budget is used up.
-    Enough,
     Blocked,
+}
+
+/// Reads a piece that is in the spool from there.
+fn load(spool: Option<&Spool>, outgoing: &mut Outgoing) -> io::Result<()> {
+    if let Some((position, length)) = outgoing.to_load() {
+        let spool = spool.ok_or(io::ErrorKind::NotFound)?;
+        outgoing.load(spool.read(position, length)?);
+    }
+    Ok(())
 }
 
 fn send_some(socket: &PeerSocket, outgoing: &mut Outgoing) -> (usize, io::Result<Sent>) {
@@ -217,9 +396,6 @@ fn send_some(socket: &PeerSocket, outgoing: &mut Outgoing) -> (usize, io::Result
             Ok(n) => {
                 outgoing.advance(n);
                 sent += n;
-                if sent >= SEND_BUDGET_BYTES {
-                    return (sent, Ok(Sent::Enough));
-                }
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock => return (sent, Ok(Sent::Blocked)),

@@ -15,7 +15,7 @@ use crate::channel_driver::ChannelDriver;
 use crate::connection::{Connection, Newcomer};
 use crate::poll_loop::LoopHandle;
 use crate::polling_role::PollingRole;
-use crate::server_core::{Host, Message, ServerConfig, ServerCore};
+use crate::server_core::{Host, Message, RoomRequest, ServerConfig, ServerCore};
 use crate::socket::{AcceptFault, Listener};
 
 /// How long a start that failed waits for the loops that had begun.
@@ -95,6 +95,13 @@ impl<H: Host> Server<H> {
             }
         };
         if self.core.holds_accepting() {
+            // It is told again of the listener when there is room, or a little later.
+            if self.core.config.evict_idle_ms.is_some()
+                && listener.has_waiting()
+                && let Some(acceptor) = self.loops.first()
+            {
+                acceptor.post(Message::MakeRoom(RoomRequest::default()));
+            }
             return Ok(None);
         }
         let stats = &self.core.stats;
@@ -212,10 +219,10 @@ fn spawn_without_signals(name: &str, run: impl FnOnce() + Send + 'static) -> io:
 }
 
 /// All signals blocked in this thread, and so in those it starts; restored when dropped.
-struct SignalMask(libc::sigset_t);
+pub(crate) struct SignalMask(libc::sigset_t);
 
 impl SignalMask {
-    fn block_all() -> Self {
+    pub(crate) fn block_all() -> Self {
         // SAFETY: both sets are owned locals, filled by sigfillset and pthread_sigmask before they
         // are read; neither call fails for valid pointers and SIG_SETMASK.
         unsafe {

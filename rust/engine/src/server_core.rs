@@ -5,9 +5,10 @@
 
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use wiretask_protocol::channel::{ChannelLimits, ChannelMode};
 use wiretask_protocol::native::ConsumerSpec;
@@ -18,7 +19,11 @@ use crate::duty::Duty;
 use crate::held_answers::HeldAnswers;
 use crate::log_event::Level;
 use crate::poll_loop::LoopHandle;
+use crate::spool::{Spool, SpoolGrave};
 use crate::token::Token;
+
+/// How often, at most, the same trouble is logged.
+const LOG_PAUSE_MS: u64 = 10_000;
 
 /// What embeds a server: it runs the channels. Called on loop threads and on any other; it must
 /// neither block nor wait for an interpreter.
@@ -40,6 +45,9 @@ pub trait Host: Send + Sync + Sized + 'static {
 
     /// The duty that was offered and taken is to be stood no more.
     fn end_duty(&self, duty: &Arc<dyn Duty>);
+
+    /// Whether something waits for a worker now, so that one which merely waits for its peer is needed.
+    fn has_waiting_work(&self) -> bool;
 
     /// Lets a channel go; it will never be asked for anything again.
     fn release(&self, channel: Self::Channel);
@@ -64,8 +72,15 @@ pub struct ServerConfig {
     pub limits: ChannelLimits,
     /// A write is sent by the writer once so much output waits, in bytes.
     pub send_bytes: usize,
+    /// How long a writer is held back when much output waits, at most.
+    pub writer_patience: Duration,
+    /// Where output goes that is too much for memory; nothing goes there if
+    /// `limits.output.max_spooled_bytes` is 0.
+    pub spool_directory: PathBuf,
     /// Connections held at once (at least 1).
     pub connection_limit: usize,
+    /// At the limit, a connection that has been idle for so long makes room for a new one; `None`: none does.
+    pub evict_idle_ms: Option<u64>,
     /// Loop threads (at least 1).
     pub io_threads: usize,
     /// The host accepts connections itself, told by `Host::accept_ready`.
@@ -85,13 +100,15 @@ impl ServerConfig {
     }
 }
 
-/// Counters of one server; they only rise, but for the first two.
+/// Counters of one server; they only rise, but for the first three.
 #[derive(Debug, Default)]
 pub struct ServerStats {
     /// Connections held now.
     pub connections: AtomicUsize,
     /// Closed connections whose close the host's worker has yet to be told.
     pub closes_untold: AtomicUsize,
+    /// Output that waits in temporary files, in bytes.
+    pub spooled_bytes: AtomicUsize,
     /// Connections accepted.
     pub accepted: AtomicU64,
     /// Errors of accept, time-outs of descriptors included.
@@ -112,6 +129,19 @@ pub struct ServerStats {
     pub timeouts: AtomicU64,
     /// Connections reset or otherwise lost.
     pub connections_lost: AtomicU64,
+    /// Connections closed because their output could not be kept in a file.
+    pub spool_failures: AtomicU64,
+    /// Idle connections closed to make room for others.
+    pub evicted: AtomicU64,
+}
+
+/// A request to close an idle connection, which goes from loop to loop until one can.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RoomRequest {
+    /// Loops that could not.
+    pub(crate) asked: usize,
+    /// When, in milliseconds, one of them will be able to at the earliest.
+    pub(crate) next_ms: Option<u64>,
 }
 
 /// What other threads tell a loop.
@@ -128,6 +158,10 @@ pub enum Message<H: Host> {
     AcceptFailed(usize, io::Error),
     /// The host could not accept: report its listeners again a little later.
     ListenLater,
+    /// As many connections are held as may be and another one waits: close an idle one.
+    MakeRoom(RoomRequest),
+    /// What became of it: there is room now, or not before this time in milliseconds.
+    RoomAnswer(Option<u64>),
     /// Close the listeners, let connections end.
     Drain,
     /// Close everything and end the thread.
@@ -151,6 +185,10 @@ pub struct ServerCore<H: Host> {
     pub(crate) ended: (Mutex<()>, Condvar),
     /// The loop that accepts.
     pub(crate) acceptor: OnceLock<Arc<LoopHandle<Message<H>>>>,
+    /// Where temporary files end.
+    pub(crate) spools: Arc<SpoolGrave>,
+    spool_log_at_ms: AtomicU64,
+    limit_log_at_ms: AtomicU64,
     epoch: Instant,
     coarse_epoch_ms: u64,
 }
@@ -165,6 +203,9 @@ impl<H: Host> ServerCore<H> {
             is_accepting_held: AtomicBool::new(false),
             ended: (Mutex::new(()), Condvar::new()),
             acceptor: OnceLock::new(),
+            spools: Arc::default(),
+            spool_log_at_ms: AtomicU64::new(0),
+            limit_log_at_ms: AtomicU64::new(0),
             epoch: Instant::now(),
             coarse_epoch_ms: coarse_millis(),
         }
@@ -183,13 +224,17 @@ impl<H: Host> ServerCore<H> {
 
     /// Whether as many connections are held as may be. The acceptor then waits for one to close.
     pub(crate) fn holds_accepting(&self) -> bool {
-        let is_full = || self.stats.connections.load(Ordering::SeqCst) >= self.config.connection_limit;
-        if !is_full() {
+        if !self.is_full() {
             return false;
         }
         self.is_accepting_held.store(true, Ordering::SeqCst);
         // A connection may have closed just before the hold was written down.
-        is_full()
+        self.is_full()
+    }
+
+    /// Whether as many connections are held as may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.stats.connections.load(Ordering::SeqCst) >= self.config.connection_limit
     }
 
     /// A connection that was counted is no more.
@@ -229,10 +274,48 @@ impl<H: Host> ServerCore<H> {
         self.stats.begun.load(Ordering::Relaxed)
     }
 
+    /// A file for the output of one connection.
+    pub(crate) fn new_spool(&self) -> io::Result<Spool> {
+        Spool::new(&self.config.spool_directory, self.config.limits.output.max_spooled_bytes as u64)
+    }
+
+    /// Tells the operator, once in a while, that temporary files fail.
+    pub(crate) fn log_spool_failure(&self, error: &io::Error) {
+        if self.is_log_due(&self.spool_log_at_ms) {
+            let directory = self.config.spool_directory.display();
+            let text = format!(
+                "closing a connection whose output does not fit into memory: cannot keep it in a temporary \
+                 file in {directory}: {error}"
+            );
+            self.log(Level::Error, text);
+        }
+    }
+
+    /// Tells the operator, once in a while, that connections are closed to make room.
+    pub(crate) fn log_eviction(&self) {
+        if self.is_log_due(&self.limit_log_at_ms) {
+            let limit = self.config.connection_limit;
+            let text = format!(
+                "all {limit} connections of connection_limit are taken: those idle the longest are closed for others"
+            );
+            self.log(Level::Warning, text);
+        }
+    }
+
+    fn is_log_due(&self, next_at_ms: &AtomicU64) -> bool {
+        let now_ms = self.now_ms();
+        let next = |at_ms: u64| (now_ms >= at_ms).then_some(now_ms + LOG_PAUSE_MS);
+        next_at_ms.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).is_ok()
+    }
+
     // The host is somebody else's code: a panic in it costs that one call and not a loop.
 
     pub(crate) fn submit(&self, connection: &Arc<Connection<H>>) -> bool {
         self.call_host(|host| host.submit(Arc::clone(connection))).is_some_and(|outcome| outcome.is_ok())
+    }
+
+    pub(crate) fn has_waiting_work(&self) -> bool {
+        self.call_host(H::has_waiting_work).unwrap_or(true)
     }
 
     pub(crate) fn wake_workers(&self) {

@@ -127,6 +127,14 @@ impl Listener {
         }
     }
 
+    /// Whether a connection waits to be accepted.
+    #[must_use]
+    pub fn has_waiting(&self) -> bool {
+        let mut entry = libc::pollfd { fd: self.as_fd().as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: one valid entry, whose descriptor is open as long as `self` is; a time-out of 0 does not wait.
+        unsafe { libc::poll(&raw mut entry, 1, 0) > 0 }
+    }
+
     /// A new connection and where it comes from. Never blocks.
     ///
     /// # Errors

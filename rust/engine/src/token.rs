@@ -93,6 +93,13 @@ impl<T> TokenSlab<T> {
     pub fn handle_timer(&mut self, index: u32) -> Option<Token> {
         let slot = self.slots.get_mut(index as usize)?;
         slot.is_timer_armed = false;
+        self.token_at(index)
+    }
+
+    /// The token of whoever lives in a slot; `None`: nobody does.
+    #[must_use]
+    pub fn token_at(&self, index: u32) -> Option<Token> {
+        let slot = self.slots.get(index as usize)?;
         slot.value.as_ref().map(|_| Token::new(index, slot.generation))
     }
 

@@ -38,6 +38,10 @@ impl Host for PoolHost {
         self.pool.wake();
     }
 
+    fn has_waiting_work(&self) -> bool {
+        self.pool.pending() > 0
+    }
+
     fn offer_duty(&self, duty: &Arc<dyn Duty>) -> bool {
         let is_taken = self.pool.offer_duty(duty);
         self.loans.fetch_add(u64::from(is_taken), Ordering::SeqCst);

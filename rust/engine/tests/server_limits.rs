@@ -1,5 +1,5 @@
 //! What a server does at its limits: slow readers, full tables, silence, and nothing to do at all.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::panic, clippy::unwrap_used)]
 
 mod test_host;
 
@@ -15,7 +15,7 @@ use test_host::{
     Client, Gate, PATIENCE, Peer, TestServer, config, echo, eventually, loopback, times_asleep,
     write_patiently,
 };
-use wiretask_engine::output::Wrote;
+use wiretask_engine::output::{Room, Wrote};
 use wiretask_protocol::channel::Work;
 
 /// A listener whose connections have small buffers in the kernel, so that they are soon full.
@@ -48,7 +48,8 @@ fn a_slow_reader_holds_its_writer_and_gets_everything() {
             match peer.write(&chunk) {
                 Wrote::Buffered => {}
                 Wrote::ShouldSend => peer.send_now(),
-                Wrote::ShouldWait => assert!(peer.wait_for_room(false, Some(deadline), || false)),
+                Wrote::ShouldWait => assert!(peer.wait_for_room(Room::Low, Some(deadline), || false)),
+                Wrote::Full => panic!("there was room before"),
                 Wrote::Closed => return,
             }
         }
@@ -90,9 +91,9 @@ fn waiting_for_room_ends_at_the_deadline_and_when_it_is_told_to() {
     let server = TestServer::start_on(config, vec![listener], 1, move |peer, _| {
         assert_eq!(peer.write(&[b'x'; 3_000_000]), Wrote::ShouldWait);
         let soon = Instant::now() + Duration::from_millis(5);
-        outcomes.send(peer.wait_for_room(true, Some(soon), || false)).unwrap();
-        outcomes.send(peer.wait_for_room(false, None, || true)).unwrap();
-        outcomes.send(peer.wait_for_room(false, None, || false)).unwrap();
+        outcomes.send(peer.wait_for_room(Room::Empty, Some(soon), || false)).unwrap();
+        outcomes.send(peer.wait_for_room(Room::Low, None, || true)).unwrap();
+        outcomes.send(peer.wait_for_room(Room::Low, None, || false)).unwrap();
     });
     let mut client = narrow_client(address);
     client.send(b"go\n");
@@ -197,7 +198,7 @@ fn a_peer_that_takes_nothing_is_closed_after_the_write_time() {
     let (listener, address) = narrow_listener();
     let server = TestServer::start_on(config, vec![listener], 1, move |peer, _| {
         peer.write(&[b'x'; 3_000_000]);
-        outcomes.send(peer.wait_for_room(false, Some(Instant::now() + PATIENCE), || false)).unwrap();
+        outcomes.send(peer.wait_for_room(Room::Low, Some(Instant::now() + PATIENCE), || false)).unwrap();
     });
     let mut client = narrow_client(address);
     client.send(b"go\n");

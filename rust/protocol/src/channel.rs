@@ -15,6 +15,8 @@ use alloc::vec::Vec;
 use crate::consumer::StreamConsumer;
 use crate::error::{ErrorClass, ProtocolError};
 use crate::held_input::{ReadyRequests, Waiting};
+use crate::output::Output;
+pub use crate::output::{Outgoing, OutputLimits, Spooling};
 
 /// A worker that has had a channel for so long lets it go, to be started again behind the channels that wait.
 const LONG_RUN_MS: u64 = 10;
@@ -24,14 +26,22 @@ const LONG_RUN_MS: u64 = 10;
 pub struct ChannelLimits {
     /// Completed requests that may wait for the worker (at least 1).
     pub max_ready_requests: usize,
+    /// Bytes of the stream that completed requests may hold before reading pauses (at least 1); one
+    /// request and one read more may come on top.
+    pub max_ready_bytes: usize,
     /// Bytes that may wait unparsed before reading pauses (at least 1); one read more may come on top.
     pub max_waiting_bytes: usize,
     /// The largest piece `Work::Bytes` hands out (at least 1).
     pub max_piece_bytes: usize,
-    /// Unsent output above which nothing more is read and writers wait (at least 1).
+    /// Unsent output above which nothing more is read, no further request is started and writers are
+    /// held back for a while (at least 1).
     pub high_watermark_bytes: usize,
-    /// Unsent output at which waiting writers and reading go on; below the high watermark.
+    /// Unsent output at which all that goes on; below the high watermark.
     pub low_watermark_bytes: usize,
+    /// Unsent output beyond which no more is taken, unless none waits (at least the high watermark).
+    pub max_unsent_bytes: usize,
+    /// What of the output is kept where.
+    pub output: OutputLimits,
     /// A connection with nothing to do is closed after this many milliseconds; `None`: never.
     pub idle_timeout_ms: Option<u64>,
     /// A request that has begun must be complete after this many milliseconds; `None`: no limit.
@@ -71,6 +81,10 @@ pub enum CloseReason {
     RequestTimeout,
     /// The peer did not take output in time.
     WriteTimeout,
+    /// Output could not be kept: its temporary file failed.
+    SpoolFailed,
+    /// It had nothing to do, and another one needed its place.
+    Evicted,
     /// The server stopped, could not queue the request, or the application closed at once.
     Aborted,
 }
@@ -105,6 +119,17 @@ pub enum Action {
     Close(CloseReason),
 }
 
+/// What became of output that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It was taken.
+    All,
+    /// Nothing was taken: too much waits.
+    Full,
+    /// Nothing was taken: the connection is closed or finishing.
+    Closed,
+}
+
 /// What a deadline says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Timeout {
@@ -124,37 +149,16 @@ enum Phase {
     Closed,
 }
 
-/// A buffer on its way to the socket: taken by `begin_send`, given back by `handle_sent`.
-#[derive(Debug, Default)]
-pub struct Outgoing {
-    bytes: Vec<u8>,
-    sent: usize,
-}
-
-impl Outgoing {
-    /// What is still to be sent.
-    #[must_use]
-    pub fn unsent(&self) -> &[u8] {
-        self.bytes.get(self.sent..).unwrap_or(&[])
-    }
-
-    /// Counts `n` more bytes as sent.
-    pub fn advance(&mut self, n: usize) {
-        self.sent = self.bytes.len().min(self.sent.saturating_add(n));
-    }
-}
-
 /// The state of one connection. See the module documentation.
 #[derive(Debug)]
 pub struct ChannelState<C> {
     current: Option<C>,
+    /// Bytes of the stream that `current` has taken.
+    current_bytes: usize,
     ready: ReadyRequests<C>,
     /// Read but not yet parsed (look-ahead is full), or raw bytes for the worker.
     waiting: Waiting,
-    /// The output at the head of the queue; empty while it is out with the sender.
-    head: Outgoing,
-    tail: Vec<u8>,
-    unsent_bytes: usize,
+    output: Output,
     error: Option<ProtocolError>,
     close_pending: Option<CloseReason>,
     activity_ms: u64,
@@ -171,7 +175,6 @@ pub struct ChannelState<C> {
     runs: u64,
     /// The worker was started by the last `poll_action`.
     is_started: bool,
-    sending: bool,
     blocked: bool,
     /// The socket has refused output and taken none since.
     stalled: bool,
@@ -190,6 +193,8 @@ pub struct ChannelState<C> {
     reading_paused: bool,
     request_begun: bool,
     is_input_held: bool,
+    /// Much output waits: no further request is started until it has gone.
+    is_output_high: bool,
 }
 
 impl<C: StreamConsumer> ChannelState<C> {
@@ -198,11 +203,10 @@ impl<C: StreamConsumer> ChannelState<C> {
     pub const fn new(mode: ChannelMode, now_ms: u64) -> Self {
         Self {
             current: None,
+            current_bytes: 0,
             ready: ReadyRequests::new(),
             waiting: Waiting::new(),
-            head: Outgoing { bytes: Vec::new(), sent: 0 },
-            tail: Vec::new(),
-            unsent_bytes: 0,
+            output: Output::new(),
             error: None,
             close_pending: None,
             activity_ms: now_ms,
@@ -216,7 +220,6 @@ impl<C: StreamConsumer> ChannelState<C> {
             running: false,
             runs: 0,
             is_started: false,
-            sending: false,
             blocked: false,
             stalled: false,
             became_writable: false,
@@ -232,6 +235,7 @@ impl<C: StreamConsumer> ChannelState<C> {
             reading_paused: false,
             request_begun: false,
             is_input_held: false,
+            is_output_high: false,
         }
     }
 
@@ -264,21 +268,23 @@ impl<C: StreamConsumer> ChannelState<C> {
     fn parse(&mut self, data: &[u8], make: impl Fn() -> C, limits: &ChannelLimits, now_ms: u64) -> usize {
         let mut rest = data;
         while !rest.is_empty() {
-            if self.ready.len() >= limits.max_ready_requests {
+            if self.is_ready_full(limits) {
                 return data.len() - rest.len();
             }
             let consumer = self.current.get_or_insert_with(&make);
             let taken = consumer.received(rest).min(rest.len());
             rest = rest.get(taken..).unwrap_or(&[]);
+            self.current_bytes += taken;
             if consumer.is_completed() {
                 let Some(request) = self.current.take() else { break };
+                let bytes = core::mem::take(&mut self.current_bytes);
                 self.activity_ms = now_ms;
                 if let Some(error) = request.error() {
                     self.fail(*error);
                     break;
                 }
                 if !request.is_empty() {
-                    self.ready.push(request);
+                    self.ready.push(request, bytes);
                 }
             } else if taken == 0 {
                 // A consumer that makes no progress breaks its law; going on would never end.
@@ -287,6 +293,10 @@ impl<C: StreamConsumer> ChannelState<C> {
             }
         }
         data.len()
+    }
+
+    fn is_ready_full(&self, limits: &ChannelLimits) -> bool {
+        self.ready.len() >= limits.max_ready_requests || self.ready.bytes() >= limits.max_ready_bytes
     }
 
     fn parse_waiting(&mut self, make: impl Fn() -> C, limits: &ChannelLimits, now_ms: u64) {
@@ -326,7 +336,9 @@ impl<C: StreamConsumer> ChannelState<C> {
             consumer.end_of_input();
             match consumer.error() {
                 Some(error) => self.error = Some(*error),
-                None if consumer.is_completed() && !consumer.is_empty() => self.ready.push(consumer),
+                None if consumer.is_completed() && !consumer.is_empty() => {
+                    self.ready.push(consumer, core::mem::take(&mut self.current_bytes));
+                }
                 None => {}
             }
         }
@@ -342,8 +354,8 @@ impl<C: StreamConsumer> ChannelState<C> {
         self.phase == Phase::Open
             && !self.input_ended
             && !self.is_input_held
-            && self.unsent_bytes <= most_unsent_bytes
-            && self.ready.len() < limits.max_ready_requests
+            && self.output.unsent_bytes() <= most_unsent_bytes
+            && !self.is_ready_full(limits)
             && self.waiting.len() < if self.mode.raw { limits.max_waiting_bytes } else { 1 }
     }
 
@@ -386,6 +398,7 @@ impl<C: StreamConsumer> ChannelState<C> {
         } else if self.is_run_long(now_ms) {
             return None;
         }
+        self.note_output(limits);
         self.is_known |= self.phase != Phase::Closed;
         if core::mem::take(&mut self.open_due) {
             return Some(Work::Opened);
@@ -401,7 +414,7 @@ impl<C: StreamConsumer> ChannelState<C> {
             self.close_due &= !is_due;
             return is_due.then_some(Work::Closed);
         }
-        if self.phase != Phase::Open {
+        if self.phase != Phase::Open || self.is_output_high {
             return None;
         }
         if self.mode.raw {
@@ -435,6 +448,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     /// Whether there is input for the worker.
     fn has_input(&self) -> bool {
         self.phase == Phase::Open
+            && !self.is_output_high
             && (self.ready.len() > 0 || (self.mode.raw && (!self.waiting.is_empty() || self.end_due)))
     }
 
@@ -460,7 +474,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     /// Returns false, and the channel stays with the worker, if work came meanwhile, or output that
     /// it can send: the socket may have become writable since it tried.
     pub fn handle_task_finished(&mut self, now_ms: u64) -> bool {
-        let can_send = self.unsent_bytes > 0 && !self.sending && !self.blocked;
+        let can_send = self.output.is_sendable() && !self.blocked;
         if (self.has_work() && !self.is_run_long(now_ms)) || can_send {
             return false;
         }
@@ -481,7 +495,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     /// if it had not been asked; there is more to do, nothing to send, or the connection is about to close.
     pub fn leave_output(&mut self, now_ms: u64) -> bool {
         let is_plain = self.phase == Phase::Open && self.close_pending.is_none();
-        if !is_plain || self.unsent_bytes == 0 || self.sending || self.blocked || self.has_work() {
+        if !is_plain || !self.output.is_sendable() || self.blocked || self.has_work() {
             return false;
         }
         self.end_run(now_ms);
@@ -561,39 +575,51 @@ impl<C: StreamConsumer> ChannelState<C> {
 
     // ---- output ---------------------------------------------------------------------------------
 
-    /// Takes output of a task, or of anybody who writes to the peer.
-    ///
-    /// Returns false, and takes nothing, once the connection is closed or finishing.
-    pub fn handle_task_output(&mut self, data: &[u8], now_ms: u64) -> bool {
+    /// Takes output of a task, or of anybody who writes to the peer: all of it or nothing.
+    pub fn handle_task_output(&mut self, data: &[u8], limits: &ChannelLimits, now_ms: u64) -> Taken {
         if self.phase != Phase::Open {
-            return false;
+            return Taken::Closed;
         }
-        if self.unsent_bytes == 0 {
+        if !self.has_room_for(data.len(), limits) {
+            return Taken::Full;
+        }
+        if self.output.unsent_bytes() == 0 {
             self.progress_ms = now_ms;
         }
-        self.tail.extend_from_slice(data);
-        self.unsent_bytes += data.len();
-        true
+        self.output.push(data, &limits.output);
+        Taken::All
+    }
+
+    /// Whether so many bytes of output would be taken. When none waits, any number is.
+    #[must_use]
+    pub const fn has_room_for(&self, length: usize, limits: &ChannelLimits) -> bool {
+        let unsent = self.output.unsent_bytes();
+        unsent == 0 || unsent.saturating_add(length) <= limits.max_unsent_bytes
     }
 
     /// Bytes written and not yet taken by the socket.
     #[must_use]
     pub const fn unsent_bytes(&self) -> usize {
-        self.unsent_bytes
+        self.output.unsent_bytes()
+    }
+
+    /// Of the unsent bytes, those that are in the spool.
+    #[must_use]
+    pub const fn spooled_bytes(&self) -> usize {
+        self.output.spooled_bytes()
     }
 
     /// Takes the output to be sent next, and with it the role of the sender; `None`: nothing to
-    /// send, another one is sending, or the socket takes nothing now.
-    pub fn begin_send(&mut self) -> Option<Outgoing> {
-        if self.sending || self.blocked || self.unsent_bytes == 0 || self.phase == Phase::Closed {
+    /// send now, another one is sending, or the socket takes nothing now.
+    ///
+    /// What is in the spool has to be read from there first (`Outgoing::to_load`).
+    pub fn begin_send(&mut self, limits: &ChannelLimits) -> Option<Outgoing> {
+        if self.blocked || self.phase == Phase::Closed {
             return None;
         }
-        if self.head.unsent().is_empty() {
-            self.head = Outgoing { bytes: core::mem::take(&mut self.tail), sent: 0 };
-        }
-        self.sending = true;
+        let outgoing = self.output.begin_send(&limits.output)?;
         self.became_writable = false;
-        Some(core::mem::take(&mut self.head))
+        Some(outgoing)
     }
 
     /// The peer has taken some of what was sent before: the time limit for sending begins anew.
@@ -603,29 +629,46 @@ impl<C: StreamConsumer> ChannelState<C> {
 
     /// Gives back what `begin_send` took. `is_blocked`: the socket takes no more now.
     pub fn handle_sent(&mut self, outgoing: Outgoing, sent_bytes: usize, is_blocked: bool, now_ms: u64) {
-        self.sending = false;
+        self.output.handle_sent(outgoing, sent_bytes);
         if self.phase == Phase::Closed {
-            return;
+            return self.output.clear();
         }
-        self.unsent_bytes = self.unsent_bytes.saturating_sub(sent_bytes);
         // The time limit begins with the first refusal: before it nobody had offered the output.
         if sent_bytes > 0 || !self.stalled {
             self.progress_ms = now_ms;
         }
         self.stalled = is_blocked;
-        if !outgoing.unsent().is_empty() {
-            self.head = outgoing;
-        }
         // The socket may have become writable between the refusal and this call.
         self.blocked = is_blocked && !core::mem::take(&mut self.became_writable);
-        if self.unsent_bytes == 0 {
+        if self.output.unsent_bytes() == 0 {
             self.flush_wanted = false;
         }
     }
 
+    /// Takes output that is to move from memory to the spool, and with it the role of the spooler; `None`:
+    /// memory holds little, the spool is full or not there, or another one is spooling.
+    pub fn begin_spool(&mut self, limits: &ChannelLimits) -> Option<Spooling> {
+        if self.phase == Phase::Closed {
+            return None;
+        }
+        self.output.begin_spool(&limits.output)
+    }
+
+    /// What `begin_spool` gave is in the spool. The spooler then sends: what was on its way was in the
+    /// way of others. If it failed, the channel is to be aborted.
+    pub fn handle_spooled(&mut self) {
+        self.output.handle_spooled();
+    }
+
+    /// Whether output is to move to the spool.
+    #[must_use]
+    pub fn is_spool_due(&self, limits: &ChannelLimits) -> bool {
+        self.output.is_spool_due(&limits.output)
+    }
+
     /// The socket takes output again.
     pub fn handle_writable(&mut self) {
-        if self.sending {
+        if self.output.is_sending() {
             self.became_writable = true;
         }
         // What was offered once is sent on by whoever comes first, though the worker is still at work.
@@ -648,7 +691,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     ///
     /// Says yes once; `want_flush` is then to be called a little later.
     pub fn watch_answers_of_next_work(&mut self) -> bool {
-        let is_waiting = self.unsent_bytes > 0 && !self.flush_wanted;
+        let is_waiting = self.output.unsent_bytes() > 0 && !self.flush_wanted;
         let is_due = self.running && is_waiting && !self.is_flush_watched;
         self.is_flush_watched |= is_due;
         is_due
@@ -662,7 +705,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     /// Output is to leave now although the channel's worker is still at work.
     pub fn want_flush(&mut self) {
         self.is_flush_watched = false;
-        self.flush_wanted = self.unsent_bytes > 0;
+        self.flush_wanted = self.output.unsent_bytes() > 0;
     }
 
     /// Whether the socket refused output and has not become writable since.
@@ -671,16 +714,26 @@ impl<C: StreamConsumer> ChannelState<C> {
         self.blocked
     }
 
-    /// Whether a writer has to wait before it writes more.
+    /// Whether a writer had better wait before it writes more.
     #[must_use]
     pub const fn is_above_high_watermark(&self, limits: &ChannelLimits) -> bool {
-        self.unsent_bytes > limits.high_watermark_bytes
+        self.output.unsent_bytes() > limits.high_watermark_bytes
     }
 
     /// Whether writers that waited may go on.
     #[must_use]
     pub fn is_below_low_watermark(&self, limits: &ChannelLimits) -> bool {
-        self.unsent_bytes <= limits.low_watermark_bytes || self.phase == Phase::Closed
+        self.output.unsent_bytes() <= limits.low_watermark_bytes || self.phase == Phase::Closed
+    }
+
+    /// Requests are held back from the high watermark on, and until the low one is reached again.
+    const fn note_output(&mut self, limits: &ChannelLimits) {
+        let unsent = self.output.unsent_bytes();
+        if unsent > limits.high_watermark_bytes {
+            self.is_output_high = true;
+        } else if unsent <= limits.low_watermark_bytes {
+            self.is_output_high = false;
+        }
     }
 
     // ---- closing --------------------------------------------------------------------------------
@@ -716,14 +769,14 @@ impl<C: StreamConsumer> ChannelState<C> {
         self.open_due &= self.is_known;
         self.close_due = self.mode.report_close && self.is_known;
         self.drop_input();
-        self.head = Outgoing::default();
-        self.tail = Vec::new();
-        self.unsent_bytes = 0;
+        self.output.clear();
+        self.is_output_high = false;
         self.blocked = false;
     }
 
     fn drop_input(&mut self) {
         self.current = None;
+        self.current_bytes = 0;
         self.ready = ReadyRequests::new();
         self.waiting = Waiting::new();
         self.end_due = false;
@@ -749,7 +802,12 @@ impl<C: StreamConsumer> ChannelState<C> {
 
     fn maybe_close(&mut self) {
         let is_over = self.phase == Phase::Finishing || (self.phase == Phase::Open && self.input_ended);
-        if !is_over || self.running || self.sending || self.unsent_bytes > 0 || self.has_work() {
+        if !is_over
+            || self.running
+            || self.output.is_sending()
+            || self.output.unsent_bytes() > 0
+            || self.has_work()
+        {
             return;
         }
         let reason = if self.phase == Phase::Finishing {
@@ -768,8 +826,9 @@ impl<C: StreamConsumer> ChannelState<C> {
 
     /// What the driver has to do next; `None`: nothing until something else comes in.
     pub fn poll_action(&mut self, limits: &ChannelLimits) -> Option<Action> {
+        self.note_output(limits);
         self.maybe_close();
-        if !self.sending
+        if !self.output.is_sending()
             && let Some(reason) = self.close_pending.take()
         {
             return Some(Action::Close(reason));
@@ -792,19 +851,35 @@ impl<C: StreamConsumer> ChannelState<C> {
     }
 
     fn is_send_due(&self) -> bool {
-        !self.sending
-            && !self.blocked
-            && self.unsent_bytes > 0
+        !self.blocked
+            && self.output.is_sendable()
             && self.phase != Phase::Closed
             && (!self.running || self.flush_wanted || self.phase == Phase::Finishing)
     }
 
     /// Whether `poll_action` has something that only the thread which owns the socket may do.
     pub fn needs_owner(&mut self, limits: &ChannelLimits) -> bool {
+        self.note_output(limits);
         self.maybe_close();
-        (self.close_pending.is_some() && !self.sending)
+        (self.close_pending.is_some() && !self.output.is_sending())
             || (!self.running && self.has_work())
             || (self.reading_paused && self.wants_input(limits))
+    }
+
+    /// Since when the connection has had nothing to do at all, in milliseconds; `None`: it has.
+    ///
+    /// A connection whose input the application leaves in the socket is not idle: the application waits.
+    #[must_use]
+    pub fn idle_since_ms(&self) -> Option<u64> {
+        let is_idle = self.phase == Phase::Open
+            && !self.running
+            && !self.has_work()
+            && !self.request_begun
+            && !self.is_input_held
+            && self.waiting.is_empty()
+            && self.output.unsent_bytes() == 0
+            && !self.current.as_ref().is_some_and(StreamConsumer::is_started);
+        is_idle.then_some(self.activity_ms)
     }
 
     /// The time limit of what is being waited for now.
@@ -812,7 +887,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     pub fn poll_timeout(&self, limits: &ChannelLimits, now_ms: u64) -> Timeout {
         let (since, limit, reason) = if self.phase == Phase::Closed {
             return Timeout::None;
-        } else if self.unsent_bytes > 0 && (self.blocked || !self.running) {
+        } else if self.output.unsent_bytes() > 0 && (self.blocked || !self.running) {
             (self.progress_ms, limits.write_timeout_ms, CloseReason::WriteTimeout)
         } else if self.running {
             return Timeout::None;

@@ -5,28 +5,40 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-/// Completed requests. The first has its own place, so that one request at a time costs no heap.
+/// Completed requests, each with the number of bytes it took from the stream. The first has its own
+/// place, so that one request at a time costs no heap.
 #[derive(Debug)]
 pub(crate) struct ReadyRequests<C> {
-    first: Option<C>,
-    rest: VecDeque<C>,
+    first: Option<(C, usize)>,
+    rest: VecDeque<(C, usize)>,
+    bytes: usize,
 }
 
 impl<C> ReadyRequests<C> {
     pub(crate) const fn new() -> Self {
-        Self { first: None, rest: VecDeque::new() }
+        Self { first: None, rest: VecDeque::new(), bytes: 0 }
     }
 
     pub(crate) fn len(&self) -> usize {
         usize::from(self.first.is_some()) + self.rest.len()
     }
 
-    pub(crate) fn push(&mut self, request: C) {
-        if self.first.is_none() { self.first = Some(request) } else { self.rest.push_back(request) }
+    /// What they took from the stream, all together.
+    pub(crate) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(crate) fn push(&mut self, request: C, bytes: usize) {
+        self.bytes += bytes;
+        match self.first {
+            None => self.first = Some((request, bytes)),
+            Some(_) => self.rest.push_back((request, bytes)),
+        }
     }
 
     pub(crate) fn pop(&mut self) -> Option<C> {
-        let request = self.first.take()?;
+        let (request, bytes) = self.first.take()?;
+        self.bytes -= bytes;
         self.first = self.rest.pop_front();
         if self.rest.is_empty() && self.rest.capacity() > 0 {
             self.rest = VecDeque::new();

@@ -15,5 +15,6 @@ pub mod length_prefix;
 pub mod limits;
 pub mod line;
 pub mod native;
+pub mod output;
 pub mod search;
 mod unfinished;

@@ -9,12 +9,15 @@ use std::collections::VecDeque;
 
 use proptest::prelude::*;
 use wiretask_protocol::channel::{
-    Action, ChannelLimits, ChannelMode, ChannelState, CloseReason, Outgoing, Timeout, Work,
+    Action, ChannelLimits, ChannelMode, ChannelState, CloseReason, Outgoing, OutputLimits, Spooling, Taken,
+    Timeout, Work,
 };
 use wiretask_protocol::native::{ConsumerSpec, NativeConsumer};
 
 const LINE_LIMIT: usize = 12;
 const READ_BYTES: usize = 16;
+const SPOOL_BYTES: usize = 31;
+const LARGEST_WRITE: usize = 60;
 
 type State = ChannelState<NativeConsumer>;
 
@@ -24,11 +27,14 @@ fn make() -> NativeConsumer {
 
 fn limits() -> ChannelLimits {
     ChannelLimits {
-        max_ready_requests: 2,
+        max_ready_requests: 3,
+        max_ready_bytes: 15,
         max_waiting_bytes: 8,
         max_piece_bytes: 5,
         high_watermark_bytes: 20,
         low_watermark_bytes: 6,
+        max_unsent_bytes: 40,
+        output: OutputLimits { piece_bytes: 7, max_memory_bytes: 9, max_spooled_bytes: SPOOL_BYTES },
         idle_timeout_ms: Some(1000),
         request_timeout_ms: Some(300),
         write_timeout_ms: Some(500),
@@ -45,6 +51,10 @@ enum Event {
     /// The send system call that is under way returns.
     SendReturns,
     ForeignWrites(usize),
+    /// Somebody who wrote moves what is too much for memory to the spool, as far as one piece.
+    SpoolBegins,
+    /// The write to the file that is under way returns.
+    SpoolReturns,
     TasksQueued,
     HoldInput(bool),
     FlushTimer,
@@ -65,6 +75,9 @@ fn any_event() -> impl Strategy<Value = Event> {
         16 => (0usize..30).prop_map(Event::WorkerSteps),
         8 => Just(Event::SendReturns),
         3 => (0usize..30).prop_map(Event::ForeignWrites),
+        1 => (30usize..=LARGEST_WRITE).prop_map(Event::ForeignWrites),
+        6 => Just(Event::SpoolBegins),
+        5 => Just(Event::SpoolReturns),
         2 => Just(Event::TasksQueued),
         2 => any::<bool>().prop_map(Event::HoldInput),
         2 => Just(Event::FlushTimer),
@@ -186,6 +199,11 @@ struct Simulation {
     // Who does what.
     worker: Worker,
     sending: Option<(Sender, Outgoing, usize, bool)>,
+    spooling: Option<Spooling>,
+    /// The file: a ring.
+    ring: Vec<u8>,
+    /// What the sender is reading from the file, and what it has to find there.
+    loading: Option<(u64, Vec<u8>)>,
     // What was seen.
     fed: Vec<u8>,
     end_was_read: bool,
@@ -229,6 +247,9 @@ impl Simulation {
             is_flush_due: false,
             worker: Worker::Away,
             sending: None,
+            spooling: None,
+            ring: vec![0; SPOOL_BYTES],
+            loading: None,
             fed: Vec::new(),
             end_was_read: false,
             fed_at_drain: None,
@@ -336,16 +357,24 @@ impl Simulation {
             // Ready requests, the one that comes in, what waits unparsed; blank lines count nothing.
             let served: usize = self.served.iter().map(|line| line.len() + 1).sum();
             let blank = self.fed.split(|byte| *byte == b'\n').filter(|line| line.is_empty()).count();
-            let most = (self.limits.max_ready_requests + 1) * LINE_LIMIT + READ_BYTES + blank;
+            let by_count = self.limits.max_ready_requests * LINE_LIMIT;
+            let by_bytes = self.limits.max_ready_bytes + LINE_LIMIT;
+            let most = by_count.min(by_bytes) + LINE_LIMIT + READ_BYTES + blank;
             assert!(self.fed.len() - served <= most, "more is held than the limits allow");
         }
     }
 
     fn begin_send(&mut self, who: Sender) -> bool {
-        let Some(mut outgoing) = self.state.begin_send() else { return false };
+        let Some(mut outgoing) = self.state.begin_send(&limits()) else { return false };
         assert!(self.sending.is_none(), "two senders");
+        if let Some((position, length)) = outgoing.to_load() {
+            let bytes = self.read_ring(position, length);
+            self.loading = Some((position, bytes.clone()));
+            outgoing.load(bytes);
+        }
         let length = outgoing.unsent().len();
         assert!(length > 0, "an empty send");
+        assert!(length <= self.limits.output.piece_bytes);
         let taken = length.min(self.room);
         self.wire.extend_from_slice(&outgoing.unsent()[..taken]);
         outgoing.advance(taken);
@@ -358,6 +387,12 @@ impl Simulation {
 
     fn send_returns(&mut self) {
         let Some((who, outgoing, sent, is_blocked)) = self.sending.take() else { return };
+        if let Some((position, bytes)) = self.loading.take() {
+            assert!(
+                self.state.is_closed() || self.read_ring(position, bytes.len()) == bytes,
+                "overwritten unread"
+            );
+        }
         if sent > 0 || !self.is_stalled {
             self.last_progress = self.now;
         }
@@ -393,10 +428,65 @@ impl Simulation {
             self.last_progress = self.now;
             self.is_stalled = false;
         }
-        let is_taken = self.state.handle_task_output(&data, self.now);
-        assert_eq!(is_taken, !was_closing);
-        if is_taken {
-            self.written.extend(data);
+        let unsent = self.state.unsent_bytes();
+        let has_room = unsent == 0 || unsent + length <= self.limits.max_unsent_bytes;
+        assert_eq!(self.state.has_room_for(length, &self.limits), has_room);
+        match self.state.handle_task_output(&data, &self.limits, self.now) {
+            Taken::All => {
+                assert!(!was_closing && has_room);
+                self.written.extend(data);
+            }
+            Taken::Full => assert!(!was_closing && !has_room),
+            Taken::Closed => assert!(was_closing),
+        }
+    }
+
+    fn place(position: u64, index: usize) -> usize {
+        usize::try_from((position + index as u64) % SPOOL_BYTES as u64).unwrap()
+    }
+
+    fn read_ring(&self, position: u64, length: usize) -> Vec<u8> {
+        (0..length).map(|index| self.ring[Self::place(position, index)]).collect()
+    }
+
+    fn spool_begins(&mut self) {
+        if let Some(spooling) = self.state.begin_spool(&self.limits) {
+            assert!(self.spooling.is_none(), "two spoolers");
+            assert!(!spooling.bytes.is_empty() && spooling.bytes.len() <= self.limits.output.piece_bytes);
+            self.spooling = Some(spooling);
+        }
+    }
+
+    fn spool_returns(&mut self) {
+        let Some(spooling) = self.spooling.take() else { return };
+        if self.state.is_closed() {
+            return;
+        }
+        for (index, byte) in spooling.bytes.iter().enumerate() {
+            self.ring[Self::place(spooling.position, index)] = *byte;
+        }
+        self.state.handle_spooled();
+        // It was in the way of what came behind it.
+        if !self.begin_send(Sender::Foreign) {
+            self.attend_if_needed();
+        }
+    }
+
+    /// Nobody holds more than the limits allow, where and as soon as it could be moved.
+    fn check_output(&self) {
+        let (unsent, spooled) = (self.state.unsent_bytes(), self.state.spooled_bytes());
+        let output = &self.limits.output;
+        assert!(unsent <= self.limits.max_unsent_bytes.max(LARGEST_WRITE));
+        let loading = self.loading.as_ref().map_or(0, |(_, bytes)| bytes.len());
+        let spooling = self.spooling.as_ref().map_or(0, |spooling| spooling.bytes.len());
+        assert!(spooled + loading + spooling <= output.max_spooled_bytes || self.state.is_closed());
+        let has_place = spooled + loading + output.piece_bytes <= output.max_spooled_bytes;
+        if self.spooling.is_none() && has_place && !self.state.is_spool_due(&self.limits) {
+            // A piece is with the sender, or was given back by it.
+            assert!(
+                unsent - spooled <= output.max_memory_bytes.max(output.piece_bytes),
+                "too much in memory"
+            );
         }
     }
 
@@ -451,11 +541,19 @@ impl Simulation {
             }
             Work::Request(mut request) => {
                 assert!(!self.mode.raw && self.close.is_none() && !self.state.is_closing());
+                assert!(
+                    self.state.unsent_bytes() <= self.limits.high_watermark_bytes,
+                    "started though much waits"
+                );
                 self.served.push(request.take_value());
                 self.write(answer_bytes);
             }
             Work::Bytes(bytes) => {
                 assert!(self.mode.raw && self.close.is_none() && self.raw_ends == 0);
+                assert!(
+                    self.state.unsent_bytes() <= self.limits.high_watermark_bytes,
+                    "started though much waits"
+                );
                 assert!(!bytes.is_empty() && bytes.len() <= self.limits.max_piece_bytes);
                 self.raw.extend(bytes);
                 self.write(answer_bytes);
@@ -510,6 +608,8 @@ impl Simulation {
                     self.attend_if_needed();
                 }
             }
+            Event::SpoolBegins => self.spool_begins(),
+            Event::SpoolReturns => self.spool_returns(),
             Event::TasksQueued => {
                 let is_taken = self.state.handle_tasks_queued();
                 assert!(is_taken || self.state.is_closed());
@@ -594,6 +694,7 @@ impl Simulation {
     }
 
     fn check(&mut self) {
+        self.check_output();
         assert!(self.written.starts_with(&self.wire), "bytes leave in the order they were written");
         if !self.state.is_closed() {
             assert_eq!(self.state.unsent_bytes(), self.written.len() - self.acknowledged);
@@ -612,7 +713,7 @@ impl Simulation {
         (
             (self.fed.len(), self.served.len(), self.raw.len(), self.raw_ends, self.wire.len()),
             (self.opened, self.closed, self.is_task_promised, self.acknowledged),
-            (self.worker, self.sending.is_some(), self.close),
+            (self.worker, self.sending.is_some(), self.spooling.is_some(), self.close),
         )
     }
 
@@ -623,6 +724,7 @@ impl Simulation {
         while unchanged < 8 {
             self.handle(&Event::PeerReads(50));
             self.handle(&Event::SendReturns);
+            self.handle(&Event::SpoolReturns);
             self.handle(&Event::FlushTimer);
             if is_worker_moving {
                 self.handle(&Event::WorkerSteps(3));

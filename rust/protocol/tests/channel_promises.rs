@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use wiretask_protocol::channel::{
-    Action, ChannelLimits, ChannelMode, ChannelState, CloseReason, Timeout, Work,
+    Action, ChannelLimits, ChannelMode, ChannelState, CloseReason, OutputLimits, Taken, Timeout, Work,
 };
 use wiretask_protocol::native::{ConsumerSpec, NativeConsumer};
 
@@ -17,10 +17,13 @@ fn make() -> NativeConsumer {
 fn limits() -> ChannelLimits {
     ChannelLimits {
         max_ready_requests: 2,
+        max_ready_bytes: 100,
         max_waiting_bytes: 8,
         max_piece_bytes: 5,
         high_watermark_bytes: 20,
         low_watermark_bytes: 6,
+        max_unsent_bytes: 1000,
+        output: OutputLimits { piece_bytes: 1000, max_memory_bytes: 1000, max_spooled_bytes: 0 },
         idle_timeout_ms: Some(1000),
         request_timeout_ms: Some(300),
         write_timeout_ms: Some(500),
@@ -36,6 +39,10 @@ fn new_state(mode: ChannelMode) -> State {
 
 fn feed(state: &mut State, data: &[u8]) {
     state.handle_bytes(data, make, &limits(), 0);
+}
+
+fn write(state: &mut State, data: &[u8]) -> Taken {
+    state.handle_task_output(data, &limits(), 0)
 }
 
 fn action(state: &mut State) -> Option<Action> {
@@ -55,7 +62,7 @@ fn work(state: &mut State) -> String {
 /// Sends everything that waits.
 fn send_all(state: &mut State, now_ms: u64) -> Vec<u8> {
     let mut sent = Vec::new();
-    while let Some(mut outgoing) = state.begin_send() {
+    while let Some(mut outgoing) = state.begin_send(&limits()) {
         let bytes = outgoing.unsent().to_vec();
         outgoing.advance(bytes.len());
         state.handle_sent(outgoing, bytes.len(), false, now_ms);
@@ -66,7 +73,7 @@ fn send_all(state: &mut State, now_ms: u64) -> Vec<u8> {
 
 /// Offers what waits to a socket that takes so many bytes.
 fn send_some(state: &mut State, taken: usize, now_ms: u64) {
-    let mut outgoing = state.begin_send().unwrap();
+    let mut outgoing = state.begin_send(&limits()).unwrap();
     outgoing.advance(taken);
     state.handle_sent(outgoing, taken, true, now_ms);
 }
@@ -168,7 +175,7 @@ fn end_of_input_between_requests_closes_when_all_is_answered() {
     state.handle_end_of_input();
     assert_eq!(action(&mut state), Some(Action::StartTask));
     assert_eq!(work(&mut state), "request one");
-    assert!(state.handle_task_output(b"answer", 0));
+    assert_eq!(write(&mut state, b"answer"), Taken::All);
     assert_eq!(action(&mut state), None);
     assert_eq!(send_all(&mut state, 0), b"answer");
     assert!(state.handle_task_finished(0));
@@ -262,7 +269,7 @@ fn output_of_a_worker_waits_until_it_is_done_or_a_flush_is_wanted() {
     feed(&mut state, b"one\n");
     assert_eq!(action(&mut state), Some(Action::StartTask));
     assert_eq!(work(&mut state), "request one");
-    assert!(state.handle_task_output(b"answer", 0));
+    assert_eq!(write(&mut state, b"answer"), Taken::All);
     assert_eq!(action(&mut state), None);
     state.want_flush();
     assert_eq!(action(&mut state), Some(Action::Send));
@@ -288,7 +295,7 @@ fn several_requests_are_watched_once_and_not_again_while_one_takes_long() {
     assert_eq!(action(&mut state), None);
     assert!(!state.watch_answers());
     // Its answer comes to wait behind the next one, which may take long too.
-    assert!(state.handle_task_output(b"answer", 0));
+    assert_eq!(write(&mut state, b"answer"), Taken::All);
     assert_eq!(work(&mut state), "request 2");
     assert!(state.watch_answers_of_next_work());
     assert!(!state.watch_answers_of_next_work());
@@ -297,10 +304,10 @@ fn several_requests_are_watched_once_and_not_again_while_one_takes_long() {
 #[test]
 fn one_at_a_time_sends() {
     let mut state = new_state(PARSED);
-    assert!(state.handle_task_output(b"ab", 0));
-    let outgoing = state.begin_send().unwrap();
-    assert!(state.handle_task_output(b"cd", 0));
-    assert!(state.begin_send().is_none());
+    assert_eq!(write(&mut state, b"ab"), Taken::All);
+    let outgoing = state.begin_send(&limits()).unwrap();
+    assert_eq!(write(&mut state, b"cd"), Taken::All);
+    assert!(state.begin_send(&limits()).is_none());
     assert_eq!(action(&mut state), None);
     state.handle_sent(outgoing, 0, false, 0);
     assert_eq!(send_all(&mut state, 0), b"abcd");
@@ -309,12 +316,12 @@ fn one_at_a_time_sends() {
 #[test]
 fn a_refused_send_goes_on_where_it_stopped_once_the_socket_is_writable() {
     let mut state = new_state(PARSED);
-    assert!(state.handle_task_output(b"abcdef", 0));
+    assert_eq!(write(&mut state, b"abcdef"), Taken::All);
     send_some(&mut state, 4, 0);
     assert!(state.is_blocked());
     assert_eq!(state.unsent_bytes(), 2);
     assert_eq!(action(&mut state), None);
-    assert!(state.handle_task_output(b"gh", 0));
+    assert_eq!(write(&mut state, b"gh"), Taken::All);
     assert_eq!(action(&mut state), None);
     state.handle_writable();
     assert_eq!(action(&mut state), Some(Action::Send));
@@ -327,7 +334,7 @@ fn what_was_refused_once_does_not_wait_for_a_worker_that_takes_long() {
     feed(&mut state, b"one\n");
     assert_eq!(action(&mut state), Some(Action::StartTask));
     assert_eq!(work(&mut state), "request one");
-    assert!(state.handle_task_output(b"abcdef", 0));
+    assert_eq!(write(&mut state, b"abcdef"), Taken::All);
     send_some(&mut state, 4, 0);
     state.handle_writable();
     assert_eq!(action(&mut state), Some(Action::Send));
@@ -339,7 +346,7 @@ fn writable_between_the_last_send_and_the_end_of_the_task_is_not_lost() {
     feed(&mut state, b"one\n");
     assert_eq!(action(&mut state), Some(Action::StartTask));
     assert_eq!(work(&mut state), "request one");
-    assert!(state.handle_task_output(b"abcdef", 0));
+    assert_eq!(write(&mut state, b"abcdef"), Taken::All);
     send_some(&mut state, 4, 0);
     state.handle_writable();
     assert!(!state.handle_task_finished(0), "the worker can send, and does");
@@ -350,8 +357,8 @@ fn writable_between_the_last_send_and_the_end_of_the_task_is_not_lost() {
 #[test]
 fn writable_between_the_refusal_and_its_report_is_not_lost() {
     let mut state = new_state(PARSED);
-    assert!(state.handle_task_output(b"ab", 0));
-    let outgoing = state.begin_send().unwrap();
+    assert_eq!(write(&mut state, b"ab"), Taken::All);
+    let outgoing = state.begin_send(&limits()).unwrap();
     state.handle_writable();
     state.handle_sent(outgoing, 0, true, 0);
     assert!(!state.is_blocked());
@@ -361,9 +368,9 @@ fn writable_between_the_refusal_and_its_report_is_not_lost() {
 #[test]
 fn reading_pauses_above_the_high_watermark_and_goes_on_at_the_low_one() {
     let mut state = new_state(PARSED);
-    assert!(state.handle_task_output(&[b'x'; 20], 0));
+    assert_eq!(write(&mut state, &[b'x'; 20]), Taken::All);
     assert!(!state.is_above_high_watermark(&limits()) && state.wants_input(&limits()));
-    assert!(state.handle_task_output(b"y", 0));
+    assert_eq!(write(&mut state, b"y"), Taken::All);
     assert!(state.is_above_high_watermark(&limits()) && !state.wants_input(&limits()));
     state.pause_reading();
     send_some(&mut state, 14, 0);
@@ -381,10 +388,10 @@ fn close_when_done_starts_no_request_and_sends_what_is_pending() {
     feed(&mut state, b"1\n2\n");
     assert_eq!(action(&mut state), Some(Action::StartTask));
     assert_eq!(work(&mut state), "request 1");
-    assert!(state.handle_task_output(b"bye", 0));
+    assert_eq!(write(&mut state, b"bye"), Taken::All);
     state.close_when_done();
     assert!(state.is_closing() && !state.is_closed());
-    assert!(!state.handle_task_output(b"too late", 0));
+    assert_eq!(write(&mut state, b"too late"), Taken::Closed);
     assert_eq!(work(&mut state), "nothing");
     assert_eq!(action(&mut state), Some(Action::Send));
     send_some(&mut state, 2, 0);
@@ -420,8 +427,8 @@ fn a_drain_closes_an_idle_connection() {
 fn an_abort_drops_output_and_requests_and_waits_for_the_sender() {
     let mut state = new_state(PARSED);
     feed(&mut state, b"1\n");
-    assert!(state.handle_task_output(b"answer", 0));
-    let outgoing = state.begin_send().unwrap();
+    assert_eq!(write(&mut state, b"answer"), Taken::All);
+    let outgoing = state.begin_send(&limits()).unwrap();
     state.abort(CloseReason::ConnectionLost);
     state.abort(CloseReason::Aborted);
     assert!(state.is_closed());
@@ -524,7 +531,7 @@ fn the_write_limit_begins_when_the_socket_first_refuses() {
     feed(&mut state, b"one\n");
     assert_eq!(action(&mut state), Some(Action::StartTask));
     assert_eq!(work(&mut state), "request one");
-    assert!(state.handle_task_output(b"answer", 0));
+    assert_eq!(write(&mut state, b"answer"), Taken::All);
     // The worker took its time; the socket is full of earlier answers.
     send_some(&mut state, 0, 9000);
     assert_eq!(state.poll_timeout(&limits(), 9000), Timeout::At(9500));
@@ -605,4 +612,188 @@ fn the_last_of_a_closed_channel_is_told_in_the_same_run_however_long_it_takes() 
     state.abort(CloseReason::ConnectionLost);
     assert_eq!(action(&mut state), Some(Action::Close(CloseReason::ConnectionLost)));
     assert!(matches!(state.next_work(make, &limits(), 1000), Some(Work::Closed)));
+}
+
+// ---- output that moves to the spool -------------------------------------------------------------
+
+fn spooling_limits() -> ChannelLimits {
+    let output = OutputLimits { piece_bytes: 10, max_memory_bytes: 10, max_spooled_bytes: 40 };
+    ChannelLimits {
+        high_watermark_bytes: 50,
+        low_watermark_bytes: 20,
+        max_unsent_bytes: 50,
+        output,
+        ..limits()
+    }
+}
+
+/// A state whose peer has taken nothing of 40 bytes: ten in memory, thirty in the spool.
+fn spooled_state(limits: &ChannelLimits) -> State {
+    let mut state = new_state(PARSED);
+    assert_eq!(state.handle_task_output(&[b'x'; 40], limits, 0), Taken::All);
+    let outgoing = state.begin_send(limits).unwrap();
+    state.handle_sent(outgoing, 0, true, 0);
+    for position in [0, 10, 20] {
+        let spooling = state.begin_spool(limits).unwrap();
+        assert_eq!((spooling.position, spooling.bytes.len()), (position, 10));
+        state.handle_spooled();
+    }
+    assert!(state.begin_spool(limits).is_none());
+    state
+}
+
+#[test]
+fn what_the_sender_is_reading_from_the_spool_still_takes_its_place_there() {
+    let limits = spooling_limits();
+    let mut state = spooled_state(&limits);
+    assert_eq!((state.unsent_bytes(), state.spooled_bytes()), (40, 30));
+    assert_eq!(state.handle_task_output(&[b'y'; 10], &limits, 0), Taken::All);
+    assert_eq!(state.begin_spool(&limits).unwrap().position, 30);
+    state.handle_spooled();
+    state.handle_writable();
+    let mut first = state.begin_send(&limits).unwrap();
+    first.advance(10);
+    state.handle_sent(first, 10, false, 0);
+    let mut loading = state.begin_send(&limits).unwrap();
+    assert_eq!(loading.to_load(), Some((0, 10)));
+    assert_eq!(state.handle_task_output(&[b'z'; 10], &limits, 0), Taken::All);
+    assert!(state.begin_spool(&limits).is_none(), "it would be written over what is being read");
+    loading.load(vec![b'x'; 10]);
+    loading.advance(5);
+    state.handle_sent(loading, 5, true, 0);
+    assert_eq!(state.begin_spool(&limits).unwrap().position, 40);
+}
+
+#[test]
+fn a_worker_does_not_wait_for_what_another_thread_is_moving() {
+    let limits = spooling_limits();
+    let mut state = new_state(PARSED);
+    feed(&mut state, b"one\n");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work(&mut state), "request one");
+    assert_eq!(state.handle_task_output(&[b'x'; 20], &limits, 0), Taken::All);
+    let mut outgoing = state.begin_send(&limits).unwrap();
+    assert!(state.begin_spool(&limits).is_some());
+    outgoing.advance(10);
+    state.handle_sent(outgoing, 10, false, 0);
+    assert!(state.begin_send(&limits).is_none(), "what is on its way comes first");
+    assert!(state.handle_task_finished(0));
+    state.handle_spooled();
+    assert_eq!(state.begin_send(&limits).unwrap().to_load(), Some((0, 10)));
+}
+
+#[test]
+fn nothing_is_taken_beyond_the_limit_unless_nothing_waits() {
+    let limits = spooling_limits();
+    let mut state = spooled_state(&limits);
+    assert!(state.has_room_for(10, &limits) && !state.has_room_for(11, &limits));
+    assert_eq!(state.handle_task_output(&[b'y'; 11], &limits, 0), Taken::Full);
+    assert_eq!(state.unsent_bytes(), 40);
+    assert_eq!(new_state(PARSED).handle_task_output(&[b'y'; 1000], &limits, 0), Taken::All);
+}
+
+#[test]
+fn an_abort_forgets_the_spool_also_under_a_spooler() {
+    let limits = spooling_limits();
+    let mut state = spooled_state(&limits);
+    assert_eq!(state.handle_task_output(&[b'y'; 10], &limits, 0), Taken::All);
+    assert!(state.begin_spool(&limits).is_some());
+    state.abort(CloseReason::Aborted);
+    assert_eq!(action(&mut state), Some(Action::Close(CloseReason::Aborted)));
+    state.handle_spooled();
+    assert_eq!((state.unsent_bytes(), state.spooled_bytes()), (0, 0));
+    assert!(state.begin_spool(&limits).is_none() && state.begin_send(&limits).is_none());
+}
+
+// ---- requests that are held back ----------------------------------------------------------------
+
+#[test]
+fn a_request_is_not_started_while_much_output_waits_and_its_worker_is_let_go() {
+    for mode in [PARSED, RAW] {
+        let mut state = new_state(mode);
+        feed(&mut state, b"1\n");
+        assert_eq!(action(&mut state), Some(Action::StartTask));
+        assert_ne!(work(&mut state), "nothing");
+        assert_eq!(write(&mut state, &[b'x'; 21]), Taken::All);
+        feed(&mut state, b"2\n");
+        assert_eq!(work(&mut state), "nothing");
+        send_some(&mut state, 1, 0);
+        assert!(state.handle_task_finished(0));
+        assert_eq!(action(&mut state), None);
+        // Down to the low watermark, and no sooner.
+        state.handle_writable();
+        send_some(&mut state, 13, 0);
+        assert_eq!((state.unsent_bytes(), action(&mut state)), (7, None));
+        state.handle_writable();
+        send_some(&mut state, 1, 0);
+        assert_eq!(action(&mut state), Some(Action::StartTask));
+        assert_ne!(work(&mut state), "nothing");
+    }
+}
+
+#[test]
+fn requests_are_read_ahead_up_to_a_number_of_bytes() {
+    let limits = ChannelLimits { max_ready_requests: 100, max_ready_bytes: 10, ..limits() };
+    let mut state = new_state(PARSED);
+    state.handle_bytes(b"123\n456\n", make, &limits, 0);
+    assert!(state.wants_input(&limits));
+    state.handle_bytes(b"789\nabc\n", make, &limits, 0);
+    assert!(!state.wants_input(&limits));
+    let mut served = Vec::new();
+    assert_eq!(state.poll_action(&limits), Some(Action::StartTask));
+    while let Some(Work::Request(request)) = state.next_work(make, &limits, 0) {
+        served.push(request.value().to_vec());
+    }
+    assert_eq!(served, [b"123", b"456", b"789", b"abc"]);
+    assert!(state.wants_input(&limits));
+}
+
+#[test]
+fn one_request_larger_than_the_look_ahead_is_served() {
+    let limits = ChannelLimits { max_ready_bytes: 1, ..limits() };
+    let mut state = new_state(PARSED);
+    state.handle_bytes(b"12345678", make, &limits, 0);
+    assert!(state.wants_input(&limits));
+    state.handle_bytes(b"9\n", make, &limits, 0);
+    assert_eq!(state.poll_action(&limits), Some(Action::StartTask));
+}
+
+// ---- idle connections ---------------------------------------------------------------------------
+
+#[test]
+fn a_connection_is_idle_when_it_has_nothing_at_all_to_do() {
+    let mut state = new_state(PARSED);
+    assert_eq!(state.idle_since_ms(), Some(0));
+    state.handle_bytes(b"on", make, &limits(), 3);
+    assert_eq!(state.idle_since_ms(), None, "a request has begun");
+    state.handle_bytes(b"e\n", make, &limits(), 4);
+    assert_eq!(state.idle_since_ms(), None, "a request waits");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    assert_eq!(work(&mut state), "request one");
+    assert_eq!(state.idle_since_ms(), None, "a worker has it");
+    assert_eq!(write(&mut state, b"answer"), Taken::All);
+    send_some(&mut state, 1, 5);
+    assert!(state.handle_task_finished(6));
+    assert_eq!(state.idle_since_ms(), None, "output waits");
+    state.handle_writable();
+    send_all(&mut state, 7);
+    assert_eq!(state.idle_since_ms(), Some(6));
+    assert!(state.handle_tasks_queued());
+    assert_eq!(state.idle_since_ms(), None, "tasks wait");
+    assert_eq!(action(&mut state), Some(Action::StartTask));
+    work_off(&mut state, 8);
+    state.hold_input(true, 9);
+    assert_eq!(state.idle_since_ms(), None, "the application wants no input for now");
+    state.hold_input(false, 10);
+    assert_eq!(state.idle_since_ms(), Some(10));
+    state.abort(CloseReason::Evicted);
+    assert_eq!(state.idle_since_ms(), None, "it is closed");
+    let mut raw = new_state(RAW);
+    raw.set_request_begun(true, 0);
+    assert_eq!(raw.idle_since_ms(), None, "a parser of the worker's is in the middle of a request");
+    assert_eq!(
+        new_state(ChannelMode { report_open: true, ..PARSED }).idle_since_ms(),
+        None,
+        "nobody was told"
+    );
 }

@@ -4,6 +4,8 @@
 //! here has a deadline; nothing sleeps to let something else happen.
 #![allow(dead_code, clippy::panic, clippy::unwrap_used)]
 
+pub mod slow;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
@@ -15,10 +17,10 @@ use std::time::{Duration, Instant};
 use wiretask_engine::connection::{Connection, Next};
 use wiretask_engine::duty::Duty;
 use wiretask_engine::log_event::Level;
-use wiretask_engine::output::Wrote;
+use wiretask_engine::output::{Room, Wrote};
 use wiretask_engine::server::Server;
 use wiretask_engine::server_core::{Host, ServerConfig, ServerCore, ServerStats};
-use wiretask_protocol::channel::{ChannelLimits, ChannelMode, Work};
+use wiretask_protocol::channel::{ChannelLimits, ChannelMode, OutputLimits, Work};
 use wiretask_protocol::native::{ConsumerSpec, NativeConsumer};
 
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -46,6 +48,8 @@ pub struct TestHost {
     queue: Mutex<Option<mpsc::Sender<Peer>>>,
     accepts: Mutex<mpsc::Sender<usize>>,
     pub is_refusing: AtomicBool,
+    /// Submitted and not yet taken by a worker.
+    pub waiting: AtomicUsize,
     pub panics_in: Mutex<&'static str>,
     pub released: AtomicUsize,
     pub channels_alive: Arc<AtomicUsize>,
@@ -68,9 +72,17 @@ impl Host for TestHost {
             return Err(connection);
         }
         match &*self.queue.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(queue) => queue.send(connection).map_err(|refused| refused.0),
+            Some(queue) => {
+                self.waiting.fetch_add(1, Ordering::SeqCst);
+                queue.send(connection).map_err(|refused| refused.0)
+            }
             None => Err(connection),
         }
+    }
+
+    fn has_waiting_work(&self) -> bool {
+        self.maybe_panic("has_waiting_work");
+        self.waiting.load(Ordering::SeqCst) > 0
     }
 
     fn wake_workers(&self) {
@@ -116,16 +128,22 @@ pub fn config(name: &str) -> ServerConfig {
         mode: ChannelMode::default(),
         limits: ChannelLimits {
             max_ready_requests: 256,
+            max_ready_bytes: 1 << 20,
             max_waiting_bytes: 65536,
             max_piece_bytes: 8192,
             high_watermark_bytes: 1 << 24,
             low_watermark_bytes: 1 << 22,
+            max_unsent_bytes: 1 << 24,
+            output: OutputLimits { piece_bytes: 1 << 16, max_memory_bytes: 1 << 20, max_spooled_bytes: 0 },
             idle_timeout_ms: None,
             request_timeout_ms: None,
             write_timeout_ms: None,
         },
         send_bytes: 65536,
+        writer_patience: PATIENCE,
+        spool_directory: std::env::temp_dir(),
         connection_limit: 1000,
+        evict_idle_ms: None,
         io_threads: 1,
         accepts_by_host: false,
         log_socket_errors: true,
@@ -154,7 +172,12 @@ pub fn write_patiently(peer: &Peer, data: &[u8]) -> bool {
             peer.send_now();
             true
         }
-        Wrote::ShouldWait => peer.wait_for_room(false, Some(Instant::now() + PATIENCE), || false),
+        Wrote::ShouldWait => peer.hold_back(|| false),
+        Wrote::Full => {
+            let has_room =
+                peer.wait_for_room(Room::For(data.len()), Some(Instant::now() + PATIENCE), || false);
+            has_room && write_patiently(peer, data)
+        }
     }
 }
 
@@ -185,6 +208,7 @@ impl TestServer {
             queue: Mutex::new(Some(queue)),
             accepts: Mutex::new(accepts_sender),
             is_refusing: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
             panics_in: Mutex::new("nothing"),
             released: AtomicUsize::new(0),
             channels_alive: Arc::new(AtomicUsize::new(0)),
@@ -255,6 +279,7 @@ impl Drop for TestServer {
 fn work(tasks: &Mutex<mpsc::Receiver<Peer>>, handler: &Handler) {
     loop {
         let Ok(peer) = tasks.lock().unwrap().recv() else { return };
+        peer.core().host.waiting.fetch_sub(1, Ordering::SeqCst);
         let alive = &peer.core().host.channels_alive;
         let has_channel = peer.with_channel(|channel| channel.is_some());
         if !has_channel {
