@@ -311,7 +311,7 @@ class KeepsTheCallersBuffer(BufferedLine):
     def received(self, data):
         taken = super().received(data)
         if self.completed and taken:
-            self.last = memoryview(data)[:taken]
+            self.last = memoryview(data)[taken - 1 : taken]
         return taken
 
 
@@ -336,7 +336,7 @@ class StumblesOverAColonInFront(Netstring):
     """Refuses a colon that is the first byte of a piece of more than one."""
 
     def received(self, data):
-        if self._taken == 1 and len(data) > 1 and bytes(data[:1]) == b":":
+        if not self.completed and self._taken == 1 and len(data) > 1 and bytes(data[:1]) == b":":
             self._taken += 1
             self._fail(MalformedMessageError, "colon")
             return 1
