@@ -7,7 +7,8 @@
 //! 2. *No over-reading.* Once completed, nothing is consumed; what follows the message is left to its successor.
 //! 3. *Progress.* `received` returns 0 only for empty input or after completion.
 //! 4. *Bounded memory.* A limit counts bytes of the stream (terminators and prefixes too); the heap held is at most
-//!    twice what was received, never above the limit, and nothing at all for a consumer that has seen no byte.
+//!    twice what was received, never above the limit, and nothing at all for a consumer that has seen no byte. (Those
+//!    of HTTP hold a few hundred bytes of state besides, and count what is around chunks apart from the body.)
 //! 5. *Linear work.* No byte is looked at more often than a constant number of times, however it arrives.
 //! 6. *Total.* Any bytes give a value, an error value or the wish for more; never a panic.
 //! 7. *Round trip.* What an encoder wrote is read back.

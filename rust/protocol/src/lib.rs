@@ -11,6 +11,8 @@ pub mod delimiter;
 pub mod error;
 pub mod fixed;
 mod held_input;
+pub mod http;
+pub mod lazy;
 pub mod length_prefix;
 pub mod limits;
 pub mod line;

@@ -4,10 +4,15 @@
 //! partly noise, and the stream is delivered whole, byte by byte, and cut at random. Laws: `consumer.rs`. Law 4
 //! (memory) is measured in `memory.rs`.
 #![allow(clippy::unwrap_used)]
+mod http_streams;
+
 use proptest::prelude::*;
 use wiretask_protocol::consumer::StreamConsumer;
 use wiretask_protocol::error::{ErrorKind, ProtocolError};
+use wiretask_protocol::http::framing::BodyFraming;
+use wiretask_protocol::http::response_head::Asked;
 use wiretask_protocol::length_prefix::{ByteOrder, LengthFormat};
+use wiretask_protocol::limits::HttpLimits;
 use wiretask_protocol::native::{ConsumerSpec, NativeConsumer};
 
 /// All that can be seen of a consumer after a delivery.
@@ -19,6 +24,40 @@ struct Outcome {
     is_empty: bool,
     error: Option<ProtocolError>,
     value: Option<Vec<u8>>,
+    /// What else can be asked, in words.
+    facts: String,
+}
+
+/// Head and trailers of an HTTP message.
+fn facts(consumer: &NativeConsumer) -> String {
+    match consumer {
+        NativeConsumer::HttpRequest(request) => {
+            let Some(request) = request.get() else { return String::new() };
+            let head = request.head();
+            let fields: Vec<_> = head.fields().chain(request.trailers()).collect();
+            let parts =
+                [head.method(), head.target(), head.path(), head.query().unwrap_or(b"-"), head.host()];
+            let flags = [head.is_whole(), request.keep_alive(), head.expects_continue()];
+            format!("{parts:?} {:?} {:?} {flags:?} {fields:?}", head.version(), head.framing())
+        }
+        NativeConsumer::HttpResponse(response) => {
+            let Some(response) = response.get() else { return String::new() };
+            let head = response.head();
+            let fields: Vec<_> = head.fields().chain(response.trailers()).collect();
+            let flags = [head.is_whole(), response.keep_alive()];
+            format!(
+                "{} {:?} {:?} {:?} {flags:?} {fields:?}",
+                head.status(),
+                head.reason(),
+                head.version(),
+                head.framing()
+            )
+        }
+        NativeConsumer::Chunked(chunked) => {
+            format!("{:?}", chunked.get().map(|chunked| chunked.trailers().collect::<Vec<_>>()))
+        }
+        _ => String::new(),
+    }
 }
 
 fn outcome(consumer: &NativeConsumer, consumed: usize) -> Outcome {
@@ -30,6 +69,7 @@ fn outcome(consumer: &NativeConsumer, consumed: usize) -> Outcome {
         is_empty: consumer.is_empty(),
         error: consumer.error().copied(),
         value: is_whole.then(|| consumer.value().to_vec()),
+        facts: facts(consumer),
     }
 }
 
@@ -91,7 +131,29 @@ fn any_spec() -> impl Strategy<Value = ConsumerSpec> {
             .prop_map(|(delimiter, max)| ConsumerSpec::delimiter(&delimiter, max).unwrap()),
         (any_format(), 8..100u64)
             .prop_map(|(format, max)| ConsumerSpec::length_prefixed(format, max).unwrap()),
+        any_limits().prop_map(|limits| ConsumerSpec::chunked(limits).unwrap()),
+        any_limits().prop_map(|limits| ConsumerSpec::http_request(limits).unwrap()),
+        any_limits().prop_map(|limits| ConsumerSpec::http_request(limits).unwrap()),
+        (
+            any_limits(),
+            prop_oneof![3 => Just(Asked::Other), 1 => Just(Asked::Head), 1 => Just(Asked::Connect)]
+        )
+            .prop_map(|(limits, asked)| ConsumerSpec::http_response(limits, asked).unwrap()),
     ]
+}
+
+fn any_limits() -> impl Strategy<Value = HttpLimits> {
+    let tight = (16..150u64, 14..40u64, 0..5u64, 0..9u64, 0..9u64, 2..9u64).prop_map(
+        |(head, line, max_fields, max_body_bytes, extensions, trailers)| HttpLimits {
+            max_head_bytes: head,
+            max_request_line_bytes: line,
+            max_fields,
+            max_body_bytes,
+            max_chunk_extension_bytes: extensions,
+            max_trailer_bytes: trailers,
+        },
+    );
+    prop_oneof![Just(HttpLimits::DEFAULT), tight]
 }
 
 /// Few different bytes, so that terminators, lengths and false starts are common.
@@ -109,16 +171,62 @@ fn any_value() -> impl Strategy<Value = Vec<u8>> {
 /// A consumer's specification and a stream for it: a message it could have been sent (if the value can be encoded),
 /// then noise.
 fn any_case() -> impl Strategy<Value = (ConsumerSpec, Vec<u8>)> {
-    (any_spec(), proptest::collection::vec(any_byte(), 0..40), any::<bool>(), any_value()).prop_map(
-        |(spec, value, is_encoded, noise)| {
-            let mut stream = Vec::new();
-            if !is_encoded || spec.encode(&value, &mut stream).is_err() {
-                stream.extend_from_slice(&value);
+    any_spec().prop_flat_map(|spec| {
+        let of_its_own = match spec {
+            ConsumerSpec::Chunked { .. } => http_streams::chunked_bodies().boxed(),
+            ConsumerSpec::HttpRequest { .. } => http_streams::requests().boxed(),
+            ConsumerSpec::HttpResponse { .. } => http_streams::responses().boxed(),
+            _ => proptest::collection::vec(any_byte(), 0..40).boxed(),
+        };
+        let streams = (of_its_own, any::<bool>(), any_value()).prop_map({
+            let spec = spec.clone();
+            move |(value, is_encoded, noise)| {
+                let mut stream = Vec::new();
+                let is_http = matches!(
+                    spec,
+                    ConsumerSpec::Chunked { .. }
+                        | ConsumerSpec::HttpRequest { .. }
+                        | ConsumerSpec::HttpResponse { .. }
+                );
+                if is_http || !is_encoded || spec.encode(&value, &mut stream).is_err() {
+                    stream.extend_from_slice(&value);
+                }
+                stream.extend_from_slice(&noise);
+                stream
             }
-            stream.extend_from_slice(&noise);
-            (spec, stream)
-        },
-    )
+        });
+        (Just(spec), streams)
+    })
+}
+
+/// The longest stream that a consumer may take.
+fn longest(spec: &ConsumerSpec) -> u64 {
+    match spec {
+        ConsumerSpec::Fixed { length_bytes } => *length_bytes,
+        // A varint longer than the whole limit is read to its end: the only way above it.
+        ConsumerSpec::LengthPrefixed { max_bytes, .. } => (*max_bytes).max(10),
+        ConsumerSpec::Line { max_bytes } | ConsumerSpec::Delimiter { max_bytes, .. } => *max_bytes,
+        ConsumerSpec::Chunked { limits } => longest_chunked(limits),
+        ConsumerSpec::HttpRequest { limits } | ConsumerSpec::HttpResponse { limits, .. } => {
+            limits.max_head_bytes + longest_chunked(limits)
+        }
+    }
+}
+
+/// Every byte in a chunk of its own, with all the digits there may be and two line ends; then the last chunk; and one
+/// byte more that shows that it is too much.
+fn longest_chunked(limits: &HttpLimits) -> u64 {
+    limits.max_body_bytes * 21 + 18 + limits.max_chunk_extension_bytes + limits.max_trailer_bytes + 18
+}
+
+/// Whether the end of the stream is the end of the message: an answer of no announced length.
+fn ends_with_the_stream(consumer: &NativeConsumer) -> bool {
+    match consumer {
+        NativeConsumer::HttpResponse(response) => {
+            response.get().is_some_and(|response| response.head().framing() == BodyFraming::UntilClose)
+        }
+        _ => false,
+    }
 }
 
 proptest! {
@@ -150,14 +258,10 @@ proptest! {
     #[test]
     fn the_limit_counts_stream_bytes((spec, stream) in any_case()) {
         let outcome = deliver(&mut spec.new_consumer(), stream.chunks(1))?;
-        let max_bytes = match spec {
-            ConsumerSpec::Fixed { length_bytes } => length_bytes,
-            ConsumerSpec::Line { max_bytes }
-            | ConsumerSpec::Delimiter { max_bytes, .. }
-            | ConsumerSpec::LengthPrefixed { max_bytes, .. } => max_bytes,
-        };
-        // A varint longer than the whole limit is read to its end: the only way above it.
-        prop_assert!(outcome.consumed as u64 <= max_bytes.max(10));
+        prop_assert!(outcome.consumed as u64 <= longest(&spec));
+        if let Some(error) = outcome.error {
+            prop_assert!(error.kind.limit_bytes().is_none_or(|limit| limit <= longest(&spec)));
+        }
     }
 
     #[test]
@@ -188,7 +292,10 @@ proptest! {
         let before = deliver(&mut consumer, [&stream[..place % (stream.len() + 1)]])?;
         consumer.end_of_input();
         let after = outcome(&consumer, before.consumed);
-        if before.is_started && !before.is_completed {
+        if before.is_started && !before.is_completed && ends_with_the_stream(&consumer) {
+            prop_assert_eq!((after.is_completed, after.error), (true, None));
+            prop_assert_eq!(consumer.received(b"more"), 0);
+        } else if before.is_started && !before.is_completed {
             let error = ProtocolError::new(ErrorKind::Truncated, before.consumed as u64);
             prop_assert_eq!((after.is_completed, after.error), (true, Some(error)));
             prop_assert_eq!(consumer.received(b"more"), 0);
@@ -210,6 +317,25 @@ fn a_long_message_of_false_starts_costs_linear_work() {
             consumer.received(piece);
         }
         assert!(!consumer.is_completed());
+        assert!(consumer.examined_bytes() <= 3 * stream.len() as u64, "{}", consumer.examined_bytes());
+    }
+}
+
+/// A head that comes byte by byte, in one line without end, in many lines, or as chunks: work follows the bytes.
+#[test]
+fn a_dribbled_http_message_costs_linear_work() {
+    let head =
+        format!("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nX: {}\r\n", "y".repeat(200_000));
+    let chunks = "1;a=b\r\nx\r\n".repeat(1000);
+    let trailers = "0\r\nT: u\r\nV: w\r\n\r\n";
+    let stream = format!("{head}{}\r\n{chunks}{trailers}", "A: b\r\n".repeat(100));
+    for size in [1, 7, 1000, stream.len()] {
+        let mut consumer = ConsumerSpec::http_request(HttpLimits::DEFAULT).unwrap().new_consumer();
+        for piece in stream.as_bytes().chunks(size) {
+            assert_eq!(consumer.received(piece), piece.len());
+        }
+        assert_eq!((consumer.is_completed(), consumer.error()), (true, None));
+        assert_eq!(consumer.value().len(), 1000);
         assert!(consumer.examined_bytes() <= 3 * stream.len() as u64, "{}", consumer.examined_bytes());
     }
 }

@@ -6,7 +6,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use wiretask_protocol::consumer::StreamConsumer;
+use wiretask_protocol::http::response_head::Asked;
 use wiretask_protocol::length_prefix::{ByteOrder, LengthFormat};
+use wiretask_protocol::limits::HttpLimits;
 use wiretask_protocol::native::ConsumerSpec;
 
 thread_local! {
@@ -71,9 +73,82 @@ fn all_specs() -> Vec<(ConsumerSpec, Vec<u8>)> {
         .collect()
 }
 
+/// The consumers that are so large that they live on the heap from their first byte on.
+fn http_specs() -> Vec<(ConsumerSpec, Vec<u8>)> {
+    let limits = HttpLimits::DEFAULT;
+    let specs = [
+        ConsumerSpec::chunked(limits).unwrap(),
+        ConsumerSpec::http_request(limits).unwrap(),
+        ConsumerSpec::http_response(limits, Asked::Other).unwrap(),
+    ];
+    specs
+        .into_iter()
+        .map(|spec| {
+            let mut stream = Vec::new();
+            spec.encode(&[b'x'; 1000], &mut stream).unwrap();
+            (spec, stream)
+        })
+        .collect()
+}
+
+/// What such a consumer takes by itself, at most.
+const STATE_BYTES: usize = 600;
+
+#[test]
+fn an_http_message_holds_twice_what_was_received_and_a_little_state() {
+    for (spec, stream) in http_specs() {
+        let before = HELD_BYTES.get();
+        let mut consumer = spec.new_consumer();
+        for (index, byte) in stream.iter().enumerate() {
+            consumer.received(&[*byte]);
+            assert!(held_since(before) <= 2 * (index + 1) + STATE_BYTES, "{spec:?} after {index}");
+        }
+        assert!(consumer.is_completed());
+        assert_eq!(consumer.value().len(), 1000);
+    }
+}
+
+#[test]
+fn a_whole_http_message_is_an_allocation_for_each_part_of_it() {
+    for (spec, stream) in http_specs() {
+        let mut consumer = spec.new_consumer();
+        let (count, taken) = allocations(|| consumer.received(&stream));
+        // State, head or trailers, body.
+        assert_eq!((count, taken), (3, stream.len()), "{spec:?}");
+        let (count, value) = allocations(|| consumer.take_value());
+        assert_eq!((count, value.len()), (0, 1000), "taking the value must not copy it");
+    }
+}
+
+#[test]
+fn a_body_that_is_taken_as_it_comes_is_not_held() {
+    let head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let mut consumer = ConsumerSpec::http_request(HttpLimits::DEFAULT).unwrap().new_consumer();
+    consumer.received(head);
+    let before = HELD_BYTES.get();
+    let piece = [&b"1000\r\n"[..], &[b'x'; 0x1000], b"\r\n"].concat();
+    for _ in 0..100 {
+        consumer.received(&piece);
+        assert_eq!(consumer.take_value().len(), 0x1000);
+        assert_eq!(held_since(before), piece.capacity());
+    }
+}
+
+#[test]
+fn an_announced_body_allocates_nothing() {
+    for framing in ["Content-Length: 1073741824\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n3fffffff\r\n"] {
+        let stream = format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}");
+        let mut consumer = ConsumerSpec::http_request(HttpLimits::DEFAULT).unwrap().new_consumer();
+        let before = HELD_BYTES.get();
+        assert_eq!(consumer.received(stream.as_bytes()), stream.len());
+        assert!(held_since(before) <= stream.len() + STATE_BYTES);
+        assert!(!consumer.is_completed());
+    }
+}
+
 #[test]
 fn a_fresh_consumer_holds_no_heap() {
-    for (spec, _) in all_specs() {
+    for (spec, _) in all_specs().into_iter().chain(http_specs()) {
         let (count, consumer) = allocations(|| spec.new_consumer());
         assert_eq!(count, 0, "{consumer:?}");
     }
