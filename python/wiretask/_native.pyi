@@ -3,7 +3,8 @@
 Written by hand; `mypy.stubtest` compares it with the module.
 """
 
-from typing import Any, Final, Literal, Self, final
+from collections.abc import Callable, ItemsView, Iterator, KeysView, Mapping, ValuesView
+from typing import Any, Final, Literal, Protocol, Self, TypeVar, final, overload
 
 from typing_extensions import Buffer, disjoint_base
 
@@ -17,10 +18,14 @@ __all__ = [
     "WORK_TASKS",
     "Channel",
     "ChannelOpening",
+    "Chunked",
     "Connection",
     "ConsumerFactory",
     "Delimiter",
     "FixedStream",
+    "HTTPHeaders",
+    "HTTPRequest",
+    "HTTPResponse",
     "LengthPrefixed",
     "Line",
     "Mailroom",
@@ -212,6 +217,375 @@ class LengthPrefixed(StreamConsumer):
             ValueError: as the constructor. TypeError: called on a subclass.
         """
 
+_D = TypeVar("_D")
+
+class _Writable(Protocol):
+    def write(self, data: bytes, /) -> object: ...
+
+_BodySink = Callable[[bytes], object] | _Writable
+
+@final
+class HTTPHeaders(Mapping[str, str]):
+    """The fields of a head or of trailers: immutable, ordered, names without regard to case.
+
+    A mapping from each name, as it was first spelled, to its value; the values of a name that comes more than
+    once are joined with ", ". All text is latin-1: a character for each byte. Strings are made when they are
+    asked for. Only names of ASCII letters are ever equal to others.
+    """
+
+    def __getitem__(self, name: str, /) -> str: ...
+    def __contains__(self, name: object, /) -> bool: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[str]: ...
+    @overload
+    def get(self, name: str, default: None = None, /) -> str | None: ...
+    @overload
+    def get(self, name: str, default: str, /) -> str: ...
+    @overload
+    def get(self, name: str, default: _D, /) -> str | _D: ...
+    def get_all(self, name: str, /) -> list[str]:
+        """The values of this name, one for each line, in order; empty if there is none."""
+
+    def keys(self) -> KeysView[str]: ...
+    def values(self) -> ValuesView[str]: ...
+    def items(self) -> ItemsView[str, str]: ...
+    @property
+    def lines(self) -> list[tuple[str, str]]:
+        """Name and value of each line, in order, as often as they were sent; a new list at each access."""
+
+    @property
+    def raw_lines(self) -> list[tuple[bytes, bytes]]:
+        """The same as bytes."""
+
+    @property
+    def raw(self) -> bytes:
+        """The lines as they came, up to and with the empty one."""
+
+    def __eq__(self, other: object, /) -> bool:
+        """Whether both have the same lines in the same order; names without regard to case."""
+
+@disjoint_base
+class HTTPRequest(StreamConsumer):
+    """A consumer of one HTTP/1.1 or HTTP/1.0 request: its head, and the body that the head announces.
+
+    Strict: what two parsers could read differently is an `error`, whose `status` is the answer it should get.
+    What the head says can be asked as soon as `head_completed` is true, also when the body has an error; before
+    that it is a RuntimeError. Nothing is decoded or normalised. Source: RFC 9110, RFC 9112.
+    """
+
+    def __new__(
+        cls,
+        adj: object = None,
+        /,
+        *,
+        max_head_bytes: int = 262144,
+        max_request_line_bytes: int = 16384,
+        max_fields: int = 128,
+        max_body_bytes: int = 1073741824,
+        max_chunk_extension_bytes: int = 16384,
+        max_trailer_bytes: int = 16384,
+        body_sink: _BodySink | None = None,
+    ) -> Self:
+        """A fresh consumer.
+
+        Args:
+            adj: what a server passes to its `parser_class`; ignored.
+            max_head_bytes: the longest head, from its first byte to the end of its empty line; at least 16.
+            max_request_line_bytes: the longest request line, its end included; at least 14.
+            max_fields: the most field lines of a head, and of trailers.
+            max_body_bytes: the longest body, its content only.
+            max_chunk_extension_bytes: the most that the extensions of all chunks of a body may take.
+            max_trailer_bytes: the longest trailers, their empty line included; at least 2.
+            body_sink: called (or its `write`) with each piece of the body, in the thread that calls `received`
+                and before it returns; the body is then not held. None: it is held.
+        Raises:
+            TypeError: a limit was given as `adj`, or is no int; the sink is neither callable nor has `write`.
+            ValueError: a limit is out of range.
+        """
+
+    @classmethod
+    def configured(
+        cls,
+        *,
+        max_head_bytes: int = 262144,
+        max_request_line_bytes: int = 16384,
+        max_fields: int = 128,
+        max_body_bytes: int = 1073741824,
+        max_chunk_extension_bytes: int = 16384,
+        max_trailer_bytes: int = 16384,
+    ) -> ConsumerFactory:
+        """A native factory of such consumers, for use as `parser_class`.
+
+        Raises:
+            TypeError, ValueError: as the constructor. TypeError: called on a subclass.
+        """
+
+    def received(self, data: Buffer) -> int:
+        """As every consumer's, and then feeds the sink, if there is one.
+
+        Raises:
+            Whatever the sink raises; after that every call is a RuntimeError, as the body is not whole. So is a
+            call by the sink.
+        """
+
+    @property
+    def head_completed(self) -> bool:
+        """Whether the head is whole and without fault, so that the rest can be asked."""
+
+    @property
+    def head(self) -> bytes:
+        """The head as it came, with its empty line; a new object at each access."""
+
+    @property
+    def method(self) -> str:
+        """The method, as it is written: "get" is not "GET"."""
+
+    @property
+    def target(self) -> str:
+        """The target, as it is written."""
+
+    @property
+    def path(self) -> str:
+        """The path, not decoded; "*" if the whole server is meant, "" for CONNECT."""
+
+    @property
+    def query(self) -> str:
+        """The query without its question mark, not decoded; "" if there is none."""
+
+    @property
+    def host(self) -> str:
+        """Who is asked: the authority of an absolute target, or else the Host field; "" if neither says."""
+
+    @property
+    def version(self) -> str:
+        """ "1.1" or "1.0"; a later minor version of 1 counts as 1.1."""
+
+    @property
+    def headers(self) -> HTTPHeaders:
+        """The fields of the head; the same object at each access."""
+
+    @property
+    def trailers(self) -> HTTPHeaders:
+        """The fields after a chunked body, else none; they change nothing of what the head said.
+
+        Raises:
+            RuntimeError: it is not completed, or there was an `error`.
+        """
+
+    @property
+    def content_length(self) -> int | None:
+        """The length of the body, 0 if there is none; None for a chunked one."""
+
+    @property
+    def expects_continue(self) -> bool:
+        """Whether the client waits for `100 Continue` before it sends the body."""
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether another request may follow, as far as the client says.
+
+        False after an error and before the head is whole.
+        """
+
+    @property
+    def body(self) -> bytes:
+        """The body: the same object at each access.
+
+        Raises:
+            RuntimeError: it is not completed, there was an `error`, or it went to `body_sink`.
+        """
+
+    @property
+    def value(self) -> bytes:
+        """The same as `body`."""
+
+@disjoint_base
+class HTTPResponse(StreamConsumer):
+    """A consumer of one HTTP/1.1 or HTTP/1.0 answer, as strict as `HTTPRequest`. For clients and tests.
+
+    An interim answer (status 100 to 199) is an answer of its own. Where the head gives no length, the body ends
+    with the stream, and `end_of_input()` completes it. Source: RFC 9110, RFC 9112.
+    """
+
+    def __new__(
+        cls,
+        adj: object = None,
+        /,
+        *,
+        request_method: str = "GET",
+        max_head_bytes: int = 262144,
+        max_fields: int = 128,
+        max_body_bytes: int = 1073741824,
+        max_chunk_extension_bytes: int = 16384,
+        max_trailer_bytes: int = 16384,
+        body_sink: _BodySink | None = None,
+    ) -> Self:
+        """A fresh consumer.
+
+        Args:
+            adj: as that of the others; ignored.
+            request_method: what was asked: after HEAD there is no body, nor after a CONNECT that succeeds.
+            max_head_bytes: the longest head, from its first byte to the end of its empty line; at least 16.
+            max_fields: the most field lines of a head, and of trailers.
+            max_body_bytes: the longest body, its content only.
+            max_chunk_extension_bytes: the most that the extensions of all chunks of a body may take.
+            max_trailer_bytes: the longest trailers, their empty line included; at least 2.
+            body_sink: called (or its `write`) with each piece of the body, in the thread that calls `received`
+                and before it returns; the body is then not held. None: it is held.
+        Raises:
+            TypeError: a limit was given as `adj`, or is no int; the sink is neither callable nor has `write`.
+            ValueError: a limit is out of range.
+        """
+
+    @classmethod
+    def configured(
+        cls,
+        *,
+        request_method: str = "GET",
+        max_head_bytes: int = 262144,
+        max_fields: int = 128,
+        max_body_bytes: int = 1073741824,
+        max_chunk_extension_bytes: int = 16384,
+        max_trailer_bytes: int = 16384,
+    ) -> ConsumerFactory:
+        """A native factory of such consumers.
+
+        Raises:
+            TypeError, ValueError: as the constructor. TypeError: called on a subclass.
+        """
+
+    def received(self, data: Buffer) -> int:
+        """As every consumer's, and then feeds the sink, if there is one.
+
+        Raises:
+            Whatever the sink raises; after that every call is a RuntimeError, as the body is not whole. So is a
+            call by the sink.
+        """
+
+    @property
+    def head_completed(self) -> bool:
+        """Whether the head is whole and without fault, so that the rest can be asked."""
+
+    @property
+    def head(self) -> bytes:
+        """The head as it came, with its empty line; a new object at each access."""
+
+    @property
+    def status(self) -> int:
+        """The status, 100 to 999."""
+
+    @property
+    def reason(self) -> str:
+        """The reason, as it is written; often ""."""
+
+    @property
+    def version(self) -> str:
+        """ "1.1" or "1.0"; a later minor version of 1 counts as 1.1."""
+
+    @property
+    def headers(self) -> HTTPHeaders:
+        """The fields of the head; the same object at each access."""
+
+    @property
+    def trailers(self) -> HTTPHeaders:
+        """The fields after a chunked body, else none; they change nothing of what the head said.
+
+        Raises:
+            RuntimeError: it is not completed, or there was an `error`.
+        """
+
+    @property
+    def content_length(self) -> int | None:
+        """The length of the body, 0 if there is none; None for a chunked one and one that ends with the stream."""
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether another answer can come. False after an error and before the head is whole."""
+
+    @property
+    def body(self) -> bytes:
+        """The body: the same object at each access.
+
+        Raises:
+            RuntimeError: it is not completed, there was an `error`, or it went to `body_sink`.
+        """
+
+    @property
+    def value(self) -> bytes:
+        """The same as `body`."""
+
+@disjoint_base
+class Chunked(StreamConsumer):
+    """A consumer of one body in the chunked coding of HTTP/1.1, trailers included; its value is the content.
+
+    Extensions are checked, counted and forgotten. Source: RFC 9112 section 7.1.
+    """
+
+    def __new__(
+        cls,
+        adj: object = None,
+        /,
+        *,
+        max_body_bytes: int = 1073741824,
+        max_fields: int = 128,
+        max_chunk_extension_bytes: int = 16384,
+        max_trailer_bytes: int = 16384,
+        body_sink: _BodySink | None = None,
+    ) -> Self:
+        """A fresh consumer.
+
+        Args:
+            adj: what a server passes to its `parser_class`; ignored.
+            max_fields: the most field lines of the trailers.
+            max_body_bytes: the longest content.
+            max_chunk_extension_bytes: the most that the extensions of all chunks of a body may take.
+            max_trailer_bytes: the longest trailers, their empty line included; at least 2.
+            body_sink: called (or its `write`) with each piece of the body, in the thread that calls `received`
+                and before it returns; the body is then not held. None: it is held.
+        Raises:
+            TypeError: a limit was given as `adj`, or is no int; the sink is neither callable nor has `write`.
+            ValueError: a limit is out of range.
+        """
+
+    @classmethod
+    def configured(
+        cls,
+        *,
+        max_body_bytes: int = 1073741824,
+        max_fields: int = 128,
+        max_chunk_extension_bytes: int = 16384,
+        max_trailer_bytes: int = 16384,
+    ) -> ConsumerFactory:
+        """A native factory of such consumers, for use as `parser_class`.
+
+        Raises:
+            TypeError, ValueError: as the constructor. TypeError: called on a subclass.
+        """
+
+    def received(self, data: Buffer) -> int:
+        """As every consumer's, and then feeds the sink, if there is one.
+
+        Raises:
+            Whatever the sink raises; after that every call is a RuntimeError, as the body is not whole. So is a
+            call by the sink.
+        """
+
+    @property
+    def value(self) -> bytes:
+        """The content: the same object at each access.
+
+        Raises:
+            RuntimeError: it is not completed, there was an `error`, or it went to `body_sink`.
+        """
+
+    @property
+    def trailers(self) -> HTTPHeaders:
+        """The fields after the last chunk.
+
+        Raises:
+            RuntimeError: it is not completed, or there was an `error`.
+        """
+
 @final
 class ConsumerFactory:
     """Makes native consumers that are all alike; the value of `configured()`.
@@ -223,7 +597,7 @@ class ConsumerFactory:
         """A fresh consumer; adj, which a server passes to its `parser_class`, is ignored."""
 
     def encode(self, value: Buffer) -> bytes:
-        """The bytes from which one of its consumers reads `value` back.
+        """The bytes from which one of its consumers reads `value` back; of HTTP the plainest message with it.
 
         Raises:
             TypeError: value is not bytes-like.

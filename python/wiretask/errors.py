@@ -64,16 +64,26 @@ class MessageTooLargeError(ProtocolError):
     """A limit was reached.
 
     Attributes:
-        limit_bytes: the limit, in bytes of the stream.
+        limit_bytes: the limit, in bytes of the stream; None if it is not one of bytes.
+        limit_fields: the limit, in field lines of a head; None if it is not one of those.
     """
 
-    limit_bytes: int
+    limit_bytes: int | None
+    limit_fields: int | None
 
     def __init__(
-        self, message: str, *, kind: str, offset_bytes: int, status: int | None = None, limit_bytes: int
+        self,
+        message: str,
+        *,
+        kind: str,
+        offset_bytes: int,
+        status: int | None = None,
+        limit_bytes: int | None = None,
+        limit_fields: int | None = None,
     ) -> None:
         super().__init__(message, kind=kind, offset_bytes=offset_bytes, status=status)
         self.limit_bytes = limit_bytes
+        self.limit_fields = limit_fields
 
 
 class UnsupportedFeatureError(ProtocolError):

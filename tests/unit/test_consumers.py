@@ -19,16 +19,19 @@ from zope.interface.verify import verifyClass
 from wiretask import errors
 from wiretask._native import protocol_error_examples
 from wiretask.consumers import (
+    Chunked,
     ConsumerFactory,
     Delimiter,
     FixedStream,
+    HTTPRequest,
+    HTTPResponse,
     LengthPrefixed,
     Line,
     StreamConsumer,
 )
 from wiretask.interfaces import IStreamConsumer
 
-CLASSES = [FixedStream, Line, Delimiter, LengthPrefixed]
+CLASSES = [FixedStream, Line, Delimiter, LengthPrefixed, Chunked, HTTPRequest, HTTPResponse]
 
 # A fresh consumer, the bytes of one message, its value.
 EXAMPLES: dict[str, tuple[Callable[[], StreamConsumer], bytes, bytes]] = {
@@ -55,6 +58,21 @@ EXAMPLES: dict[str, tuple[Callable[[], StreamConsumer], bytes, bytes]] = {
     "varint": (lambda: LengthPrefixed(size="varint"), b"\3abc", b"abc"),
     "varint of two bytes": (lambda: LengthPrefixed(size="varint"), b"\xac\2" + b"x" * 300, b"x" * 300),
     "empty message": (LengthPrefixed, b"\0\0\0\0", b""),
+    "chunked": (Chunked, b"1\r\na\r\n02;x=y\r\nbc\r\n0\r\nT: u\r\n\r\n", b"abc"),
+    "request with a length": (HTTPRequest, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc", b"abc"),
+    "request in chunks": (
+        HTTPRequest,
+        b"\r\nPOST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        b"abc",
+    ),
+    "request without a body": (HTTPRequest, b"GET / HTTP/1.0\r\n\r\n", b""),
+    "answer with a length": (HTTPResponse, b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nabc", b"abc"),
+    "answer to HEAD": (
+        lambda: HTTPResponse(request_method="HEAD"),
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n",
+        b"",
+    ),
+    "answer without a body": (HTTPResponse, b"HTTP/1.0 304\r\nContent-Length: 3\r\n\r\n", b""),
 }
 
 every_example = pytest.mark.parametrize(("make", "message", "value"), EXAMPLES.values(), ids=EXAMPLES.keys())
@@ -195,6 +213,8 @@ def out_of_memory() -> None:
     assert result.stdout.split() == ["out_of_memory", "True"]
 
 
+GET = b"GET / HTTP/1.1\r\n"
+
 # For each kind of error: its class, and what provokes it (None: see `out_of_memory`).
 PROVOCATIONS: dict[str, tuple[type[errors.ProtocolError], Callable[[], StreamConsumer] | None, bytes]] = {
     "line_too_long": (errors.MessageTooLargeError, lambda: Line(max_bytes=3), b"abc"),
@@ -208,6 +228,65 @@ PROVOCATIONS: dict[str, tuple[type[errors.ProtocolError], Callable[[], StreamCon
         b"\xff" * 9 + b"\2",
     ),
     "truncated": (errors.IncompleteMessageError, Line, b"abc"),
+    "bad_request_line": (errors.MalformedMessageError, HTTPRequest, b"GET /\r\n"),
+    "bad_status_line": (errors.MalformedMessageError, HTTPResponse, b"HTTP/1.1 2OO OK\r\n"),
+    "bad_http_version": (errors.MalformedMessageError, HTTPRequest, b"GET / HTTP/1.32\r\n"),
+    "unsupported_http_version": (errors.UnsupportedFeatureError, HTTPRequest, b"GET / HTTP/2.0\r\n"),
+    "bad_target": (errors.MalformedMessageError, HTTPRequest, b"GET /#a HTTP/1.1\r\n"),
+    "request_line_too_long": (
+        errors.MessageTooLargeError,
+        lambda: HTTPRequest(max_request_line_bytes=20),
+        b"GET /" + b"x" * 15,
+    ),
+    "head_too_large": (errors.MessageTooLargeError, lambda: HTTPRequest(max_head_bytes=20), GET + b"Host"),
+    "too_many_fields": (errors.MessageTooLargeError, lambda: HTTPRequest(max_fields=1), GET + b"A:\r\nB:\r\n"),
+    "bare_line_feed": (errors.MalformedMessageError, HTTPRequest, b"GET / HTTP/1.1\n"),
+    "folded_field_line": (errors.MalformedMessageError, HTTPRequest, GET + b"A: b\r\n "),
+    "bad_field_name": (errors.MalformedMessageError, HTTPRequest, GET + b"A : b\r\n"),
+    "bad_field_value": (errors.MalformedMessageError, HTTPRequest, GET + b"A: \0\r\n"),
+    "missing_host": (errors.MalformedMessageError, HTTPRequest, GET + b"\r\n"),
+    "repeated_host": (errors.MalformedMessageError, HTTPRequest, GET + b"Host: a\r\nhost: a\r\n"),
+    "bad_host": (errors.MalformedMessageError, HTTPRequest, GET + b"Host: a b\r\n"),
+    "unsupported_expectation": (
+        errors.UnsupportedFeatureError,
+        HTTPRequest,
+        GET + b"Host: a\r\nExpect: x\r\n\r\n",
+    ),
+    "bad_content_length": (errors.MalformedMessageError, HTTPRequest, GET + b"Content-Length: +1\r\n"),
+    "repeated_content_length": (
+        errors.MalformedMessageError,
+        HTTPRequest,
+        GET + b"Content-Length: 1\r\nContent-Length: 1\r\n",
+    ),
+    "length_and_transfer_encoding": (
+        errors.MalformedMessageError,
+        HTTPRequest,
+        GET + b"Host: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    ),
+    "bad_transfer_encoding": (
+        errors.MalformedMessageError,
+        HTTPRequest,
+        GET + b"Host: a\r\nTransfer-Encoding: chunked, chunked\r\n\r\n",
+    ),
+    "unsupported_transfer_coding": (
+        errors.UnsupportedFeatureError,
+        HTTPRequest,
+        GET + b"Host: a\r\nTransfer-Encoding: gzip\r\n\r\n",
+    ),
+    "body_too_large": (
+        errors.MessageTooLargeError,
+        lambda: HTTPRequest(max_body_bytes=2),
+        GET + b"Host: a\r\nContent-Length: 3\r\n\r\n",
+    ),
+    "bad_chunk_size": (errors.MalformedMessageError, Chunked, b"0x"),
+    "bad_chunk_extension": (errors.MalformedMessageError, Chunked, b"1;a\n"),
+    "chunk_extensions_too_large": (
+        errors.MessageTooLargeError,
+        lambda: Chunked(max_chunk_extension_bytes=3),
+        b"1;abc",
+    ),
+    "bad_chunk_end": (errors.MalformedMessageError, Chunked, b"1\r\nab"),
+    "trailers_too_large": (errors.MessageTooLargeError, lambda: Chunked(max_trailer_bytes=3), b"0\r\nA:b"),
 }
 
 
@@ -291,6 +370,17 @@ def test_length_of_two_to_the_sixty_takes_no_memory() -> None:
         (lambda: LengthPrefixed(byteorder="middle"), ValueError, "byteorder must be 'big' or 'little'"),
         (lambda: LengthPrefixed(size=8, max_bytes=7), ValueError, "max_bytes must be at least 8.*not 7"),
         (lambda: StreamConsumer(), TypeError, "StreamConsumer"),
+        (lambda: HTTPRequest(1000), TypeError, "by keyword: HTTPRequest"),
+        (lambda: HTTPResponse("GET"), TypeError, "by keyword: HTTPResponse"),
+        (lambda: Chunked(b""), TypeError, "by keyword: Chunked"),
+        (lambda: HTTPRequest(max_head_bytes=15), ValueError, "max_head_bytes must be at least 16.*not 15"),
+        (lambda: HTTPRequest(max_request_line_bytes=13), ValueError, "max_request_line_bytes must be at least 14"),
+        (lambda: HTTPResponse(max_head_bytes=0), ValueError, "max_head_bytes must be at least 16"),
+        (lambda: Chunked(max_trailer_bytes=1), ValueError, "max_trailer_bytes must be at least 2.*not 1"),
+        (lambda: HTTPRequest(max_body_bytes=-1), ValueError, "max_body_bytes must be between 0 and"),
+        (lambda: HTTPRequest(max_fields="9"), TypeError, "max_fields must be an int, not str"),
+        (lambda: HTTPRequest.configured(max_head_bytes=15), ValueError, "max_head_bytes must be at least 16"),
+        (lambda: HTTPRequest(body_sink=7), TypeError, "body_sink must be callable or have a write.*int"),
     ],
 )
 def test_bad_argument_is_named(call: Callable[[], object], error: type[Exception], text: str) -> None:
@@ -334,6 +424,9 @@ def test_factory_encodes_what_its_consumers_read() -> None:
     assert LengthPrefixed.configured(size="varint").encode(b"x" * 300) == b"\xac\2" + b"x" * 300
     assert LengthPrefixed.configured(size=2, byteorder="little").encode(b"abc") == b"\3\0abc"
     assert FixedStream.configured(3).encode(memoryview(b"abc")) == b"abc"
+    assert Chunked.configured().encode(b"x" * 26) == b"1a\r\n" + b"x" * 26 + b"\r\n0\r\n\r\n"
+    assert HTTPRequest.configured().encode(b"abc").endswith(b"\r\nContent-Length: 3\r\n\r\nabc")
+    assert HTTPResponse.configured().encode(b"") == b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
 @pytest.mark.parametrize(
@@ -346,6 +439,9 @@ def test_factory_encodes_what_its_consumers_read() -> None:
         (Delimiter.configured(b"--"), b"a-"),
         (LengthPrefixed.configured(size=1), b"x" * 256),
         (FixedStream.configured(3), b"ab"),
+        (HTTPRequest.configured(max_body_bytes=1), b"ab"),
+        (HTTPRequest.configured(max_head_bytes=20), b""),
+        (HTTPResponse.configured(request_method="HEAD"), b"ab"),
     ],
 )
 def test_what_would_not_be_read_back_is_not_encoded(factory: ConsumerFactory, value: bytes) -> None:
@@ -362,6 +458,13 @@ def test_what_would_not_be_read_back_is_not_encoded(factory: ConsumerFactory, va
         (LengthPrefixed(), "<LengthPrefixed(size=4, byteorder='big', max_bytes=1048576) fresh>"),
         (LengthPrefixed(size="varint"), "<LengthPrefixed(size='varint', max_bytes=1048576) fresh>"),
         (Line.configured(max_bytes=9), "Line.configured(max_bytes=9)"),
+        (HTTPRequest(), "<HTTPRequest() fresh>"),
+        (HTTPRequest.configured(max_fields=9), "HTTPRequest.configured(max_fields=9)"),
+        (
+            HTTPResponse.configured(request_method="HEAD", max_body_bytes=9),
+            "HTTPResponse.configured(request_method='HEAD', max_body_bytes=9)",
+        ),
+        (Chunked(max_trailer_bytes=9), "<Chunked(max_trailer_bytes=9) fresh>"),
         (
             Delimiter.configured(b"x" * 17),
             f"Delimiter.configured(delimiter=b'{'x' * 16}'..., max_bytes=65536)",

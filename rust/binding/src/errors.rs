@@ -94,5 +94,8 @@ fn protocol_exception<'py>(py: Python<'py>, error: &ProtocolError) -> PyResult<B
     if let Some(limit) = error.kind.limit_bytes() {
         properties.set_item("limit_bytes", limit)?;
     }
+    if let Some(limit) = error.kind.limit_fields() {
+        properties.set_item("limit_fields", limit)?;
+    }
     class.import(py, "wiretask.errors", name)?.call((error.to_string(),), Some(&properties))
 }

@@ -19,7 +19,10 @@ mod _native {
     #[pymodule_export]
     use crate::channel::{Channel, ChannelOpening, Connection};
     #[pymodule_export]
-    use crate::consumers::{ConsumerFactory, Delimiter, FixedStream, LengthPrefixed, Line, StreamConsumer};
+    use crate::consumers::{
+        Chunked, ConsumerFactory, Delimiter, FixedStream, HTTPHeaders, HTTPRequest, HTTPResponse,
+        LengthPrefixed, Line, StreamConsumer,
+    };
     #[pymodule_export]
     use crate::errors::protocol_error_examples;
     #[pymodule_export]
