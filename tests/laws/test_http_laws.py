@@ -20,10 +20,6 @@ from wiretask.testing import (
     http_responses,
 )
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(consumers, "HTTPRequest"), reason="wiretask.consumers has no HTTP consumers yet"
-)
-
 EVIL = b"GET /evil HTTP/1.1\r\nHost: a\r\n\r\n"
 
 STREAMS = {
