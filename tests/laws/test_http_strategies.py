@@ -8,7 +8,7 @@ import re
 
 import pytest
 from http_oracle import RefusedError, read_request
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from wiretask.testing import (
@@ -59,6 +59,8 @@ class _Connection:
 
 @given(http_responses())
 def test_good_responses_are_read_by_the_standard_library_as_they_say(example: HTTPResponseExample) -> None:
+    # The standard library takes "chunked" with white space behind it for another coding.
+    assume(not re.search(rb"(?i)chunked[ \t]+\r\n", example.stream))
     response = http.client.HTTPResponse(_Connection(example.stream), method="GET")  # type: ignore[arg-type]
     response.begin()
     assert (response.status, response.reason.encode("latin-1")) == (example.status, example.reason.strip())
