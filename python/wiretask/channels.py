@@ -23,7 +23,7 @@ from wiretask.errors import ClientDisconnectedError
 from wiretask.housekeeper import cancel_task, report, safe_repr
 from wiretask.interfaces import IServerChannel, ITask
 from wiretask.logs import log_at
-from wiretask.tasks import Task, check_task
+from wiretask.tasks import Task, check_task, note_if_plain, plain_task_classes
 
 if TYPE_CHECKING:
     from wiretask.adjustments import Adjustments
@@ -33,6 +33,8 @@ __all__ = ["ServerChannel"]
 
 _LOG = logging.getLogger("wiretask.server")
 _TASK_LOG = logging.getLogger("wiretask.task")
+
+_new: Any = object.__new__
 
 _making_queue = threading.Lock()
 """Held by who gives a channel the queue for its tasks."""
@@ -103,27 +105,42 @@ class ServerChannel(_native.Channel):
 
     def service(self) -> None:
         """Do all the work there is, in order. Called by a worker; the channel is then nobody else's."""
-        next_work = self._next_work
         try:
-            work = next_work()
-            while work is not None:
+            while (work := self._next_work()) is not None:
                 kind = type(work)
                 if kind is int:
                     self._handle_event(work)
                 elif kind is bytes:
                     self._handle_bytes(work)
                 elif self._serves_directly:
-                    self._serve(work)
+                    if self._tasks:
+                        # They were queued before.
+                        self._run_tasks()
+                    task_class = self.task_class
+                    if type(task_class) is type and task_class in plain_task_classes:
+                        # What `_serve` comes to, without a call for each of its steps.
+                        try:
+                            task = _new(task_class)
+                            task.channel = self
+                            task.request = work
+                            task.service()
+                        except BaseException:
+                            self._handle_exception()
+                        task = None
+                    else:
+                        self._serve(task_class, work)
+                    if self._tasks:
+                        self._run_tasks()
                 else:
                     self._handle_request(work)
-                work = next_work()
         except BaseException:
             # Only an asynchronous exception gets here, or a bug of ours: nothing may stay half done.
             self._give_up()
             self._cancel_tasks()
             raise
         finally:
-            waiting_tasks.look_again(self)
+            if self._tasks is not None:
+                waiting_tasks.look_again(self)
 
     def cancel(self) -> None:
         """Cancel the tasks that wait, and close. Called instead of `service` when there will be none.
@@ -223,15 +240,13 @@ class ServerChannel(_native.Channel):
 
     # ---- the work -------------------------------------------------------------------------------
 
-    def _serve(self, request: Any) -> None:
+    def _serve(self, task_class: Any, request: Any) -> None:
         """Make the task of a request and run it: what `handle_request` and `queue_task` come to."""
-        if self._tasks:
-            # They were queued before.
-            self._run_tasks()
         is_started = True
         task: Any = None
         try:
-            task = self.task_class(self, request)
+            task = task_class(self, request)
+            note_if_plain(task_class)
             is_started = False
             task.defer()
             is_started = True
@@ -240,8 +255,6 @@ class ServerChannel(_native.Channel):
             if not is_started:
                 cancel_task(task)
             self._handle_exception()
-        if self._tasks:
-            self._run_tasks()
 
     def _handle_request(self, request: Any) -> None:
         try:

@@ -78,6 +78,8 @@ class DispatcherStats(TypedDict):
 class Task:
     """One request of a channel, to be served on a worker thread. Subclasses define `service`.
 
+    Whether a subclass overrides `__init__` or `defer` is looked up when a channel first makes one of its objects.
+
     Args:
         channel: what the request came in on, with `close_when_done()` if it can be closed; may be None.
         request: the request, e.g. a completed stream consumer; any object.
@@ -328,6 +330,31 @@ _task_classes: set[type] = set()
 """Classes whose objects are tasks, as seen lately: asking each task anew costs more than queueing it."""
 
 _MAX_TASK_CLASSES = 1000
+
+
+plain_task_classes: set[Any] = set()
+"""Subclasses of `Task`, as seen lately, in which an object is made and deferred as in `Task` itself."""
+
+
+_looked_at: set[Any] = set()
+
+
+def note_if_plain(task_class: Any) -> None:
+    """Put a class among the plain ones if it is one. What is put into the class later is not seen."""
+    if type(task_class) is not type or task_class in _looked_at:
+        return
+    for known in (_looked_at, plain_task_classes):
+        if len(known) >= _MAX_TASK_CLASSES:
+            known.clear()
+    _looked_at.add(task_class)
+    if (
+        issubclass(task_class, Task)
+        and task_class.__new__ is object.__new__
+        and task_class.__init__ is Task.__init__
+        and task_class.__setattr__ is object.__setattr__
+        and task_class.defer is Task.defer
+    ):
+        plain_task_classes.add(task_class)
 
 
 def check_task(task: object) -> None:

@@ -275,6 +275,55 @@ def test_queue_task_overridden_gets_every_task(serving, connect, base):
     assert tasks == [EchoTask]
 
 
+class _WithInit(EchoTask):
+    def __init__(self, channel, request):
+        super().__init__(channel, request)
+        self.is_made_as_written = True
+
+
+class _WithNew(EchoTask):
+    def __new__(cls, channel, request):
+        task = super().__new__(cls)
+        task.is_made_as_written = True
+        return task
+
+
+class _WithSetattr(EchoTask):
+    def __setattr__(self, name, value):
+        super().__setattr__(name, value)
+        super().__setattr__("is_made_as_written", True)
+
+
+class _Meta(type):
+    def __call__(cls, channel, request):
+        task = super().__call__(channel, request)
+        task.is_made_as_written = True
+        return task
+
+
+class _WithMetaclass(EchoTask, metaclass=_Meta):
+    pass
+
+
+@pytest.mark.parametrize("task_class", [_WithInit, _WithNew, _WithSetattr, _WithMetaclass])
+def test_task_is_made_as_its_class_says_each_time(serving, connect, task_class):
+    made: list[bool] = []
+
+    class Noted(task_class):
+        def service(self):
+            made.append(self.is_made_as_written)
+            super().service()
+
+    peer = connect(serving(type("Noting", (Echo,), {"task_class": Noted})))
+    assert [peer.ask(b"x") for _ in range(3)] == [b"x"] * 3
+    assert made == [True] * 3
+
+
+def test_task_class_may_be_any_callable(serving, connect):
+    peer = connect(serving(type("Calling", (Echo,), {"task_class": staticmethod(lambda *args: EchoTask(*args))})))
+    assert [peer.ask(b"x") for _ in range(3)] == [b"x"] * 3
+
+
 @pytest.mark.parametrize("base", [Echo, PythonEcho])
 def test_task_is_deferred_then_served(serving, connect, base):
     events: list[str] = []
