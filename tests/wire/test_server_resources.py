@@ -160,10 +160,17 @@ def test_a_start_that_gets_no_threads_leaves_nothing_and_can_be_tried_again(monk
 
 def test_loops_that_get_no_threads_leave_nothing_behind() -> None:
     source = """
-    import errno, os, resource, threading, time
+    import ctypes, errno, os, resource, threading, time
     import wiretask
     from wiretask.examples.echo import EchoServer
 
+    # Address space is to be missing for stacks and not for what little is allocated beside them: that is had
+    # from one heap (M_ARENA_MAX), which has 32 MB in reserve (M_TOP_PAD) and keeps them (M_TRIM_THRESHOLD).
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    for option, value in ((-8, 1), (-2, 32_000_000), (-1, 1_000_000_000), (-3, 1_000_000_000)):
+        assert libc.mallopt(option, value) == 1
+    libc.free(libc.malloc(10_000_000))
     with wiretask.ThreadedTaskDispatcher(1) as dispatcher, EchoServer("127.0.0.1", 0, task_dispatcher=dispatcher):
         pass
     dispatcher.setThreadCount(1)
