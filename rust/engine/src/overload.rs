@@ -12,13 +12,21 @@ pub struct OverloadPolicy {
     pub min_depth: usize,
     /// For so long the depth must have grown without falling below where it began.
     pub window: Duration,
+    /// As long as the oldest has waited less than this, a queue climbs only if it has grown by half: one that a
+    /// steady load fills goes up and down a little.
+    pub short_wait: Duration,
     /// So long nothing more is said about a queue that keeps climbing.
     pub repeat_after: Duration,
 }
 
 impl Default for OverloadPolicy {
     fn default() -> Self {
-        Self { min_depth: 32, window: Duration::from_secs(5), repeat_after: Duration::from_secs(60) }
+        Self {
+            min_depth: 32,
+            window: Duration::from_secs(5),
+            short_wait: Duration::from_secs(1),
+            repeat_after: Duration::from_secs(60),
+        }
     }
 }
 
@@ -81,10 +89,14 @@ impl OverloadWatch {
         if depth < self.policy.min_depth || now.saturating_sub(start.at) < wanted {
             return None;
         }
+        let growth = depth - start.depth;
+        if growth < start.depth / 2 && oldest_wait < self.policy.short_wait {
+            return None;
+        }
         self.start = Some(Start { depth, at: now });
         self.told_depth = Some(depth);
         let oldest_wait_seconds = oldest_wait.as_secs_f64();
-        Some(Notice::Climbing { depth, growth: depth - start.depth, oldest_wait_seconds })
+        Some(Notice::Climbing { depth, growth, oldest_wait_seconds })
     }
 
     /// Whether the operator has been told of a climb and not of its end.
@@ -97,6 +109,18 @@ impl OverloadWatch {
 #[cfg(test)]
 mod tests {
     use super::{Duration, Notice, OverloadPolicy, OverloadWatch};
+
+    #[test]
+    fn queue_of_a_steady_load_with_short_waits_is_no_climb() {
+        let mut watch = OverloadWatch::new(OverloadPolicy::default());
+        for second in 0..60 {
+            let depth = if second == 0 { 44 } else { 45 + second % 4 };
+            let now = Duration::from_secs(second as u64);
+            assert_eq!(watch.sample(depth, Duration::from_millis(5), now), None);
+        }
+        let notice = watch.sample(66, Duration::from_millis(5), Duration::from_secs(60));
+        assert!(matches!(notice, Some(Notice::Climbing { growth: 22, .. })), "{notice:?}");
+    }
 
     fn run(depths: impl IntoIterator<Item = usize>) -> Vec<(usize, Notice)> {
         let mut watch = OverloadWatch::new(OverloadPolicy::default());
