@@ -28,7 +28,7 @@ const TICK: Duration = Duration::from_millis(1);
 /// and how often once it has seen that it is used well for so many ticks.
 const LONG_TICK: Duration = Duration::from_millis(2);
 const TRUSTED_TICKS: u32 = 50;
-/// Fewer pieces of work than this in a tick, while somebody serves: each of them takes long.
+/// Fewer pieces of work than this in a `TICK`, while somebody serves: each of them takes long.
 const SLOW_BELOW: u64 = 8;
 /// So many slow ticks in a row end a loan, if the worker waits for something;
 const SLOW_TICKS: u32 = 2;
@@ -130,7 +130,8 @@ impl<H: Host> PollingRole<H> {
         let mut held_before = None;
         let (mut good_ticks, mut slow_ticks, mut busy_ticks, mut quiet_ticks) = (0, 0, 0, 0);
         loop {
-            thread::park_timeout(if good_ticks < TRUSTED_TICKS { TICK } else { LONG_TICK });
+            let tick = if good_ticks < TRUSTED_TICKS { TICK } else { LONG_TICK };
+            thread::park_timeout(tick);
             if let Some(driver) = self.lock_slot().take_if(|driver| driver.is_stopped()) {
                 return (driver, End::Stopped);
             }
@@ -148,7 +149,7 @@ impl<H: Host> PollingRole<H> {
                 if quiet_ticks >= QUIET_TICKS {
                     return (self.take_back(), End::Quiet);
                 }
-            } else if count < SLOW_BELOW {
+            } else if is_slow(count, tick) {
                 quiet_ticks = 0;
                 let is_over = if self.is_poller_running() {
                     busy_ticks += 1;
@@ -187,6 +188,11 @@ impl<H: Host> PollingRole<H> {
     fn lock_slot(&self) -> MutexGuard<'_, Option<Box<ChannelDriver<H>>>> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Whether so few pieces of work in a tick of that length mean that each of them takes long.
+fn is_slow(count: u64, tick: Duration) -> bool {
+    u128::from(count) * TICK.as_micros() < u128::from(SLOW_BELOW) * tick.as_micros()
 }
 
 impl<H: Host> Duty for PollingRole<H> {
@@ -259,13 +265,25 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
-    use super::{End, FIRST_PAUSE_MS, GOOD_LOAN_MS, LENT_FROM, LONGEST_PAUSE_MS, Pace, SPAN_MS};
+    use super::{
+        End, FIRST_PAUSE_MS, GOOD_LOAN_MS, LENT_FROM, LONG_TICK, LONGEST_PAUSE_MS, Pace, SLOW_BELOW, SPAN_MS,
+        TICK, is_slow,
+    };
 
     /// A pace that has seen one span's beginning at `at`.
     fn begun_at(at: u64) -> Pace {
         let mut pace = Pace::default();
         assert!(!pace.should_lend(1, || at));
         pace
+    }
+
+    #[test]
+    fn what_is_slow_in_a_tick_is_slow_in_a_long_one() {
+        let long_ticks = u64::try_from(LONG_TICK.as_micros() / TICK.as_micros()).unwrap();
+        for (tick, enough) in [(TICK, SLOW_BELOW), (LONG_TICK, SLOW_BELOW * long_ticks)] {
+            assert!(is_slow(enough - 1, tick));
+            assert!(!is_slow(enough, tick));
+        }
     }
 
     #[test]
