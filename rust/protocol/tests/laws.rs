@@ -4,98 +4,17 @@
 //! partly noise, and the stream is delivered whole, byte by byte, and cut at random. Laws: `consumer.rs`. Law 4
 //! (memory) is measured in `memory.rs`.
 #![allow(clippy::unwrap_used)]
+mod consumer_outcome;
 mod http_streams;
 
+use consumer_outcome::{deliver, ends_with_the_stream, outcome};
 use proptest::prelude::*;
 use wiretask_protocol::consumer::StreamConsumer;
 use wiretask_protocol::error::{ErrorKind, ProtocolError};
-use wiretask_protocol::http::framing::BodyFraming;
 use wiretask_protocol::http::response_head::Asked;
 use wiretask_protocol::length_prefix::{ByteOrder, LengthFormat};
 use wiretask_protocol::limits::HttpLimits;
-use wiretask_protocol::native::{ConsumerSpec, NativeConsumer};
-
-/// All that can be seen of a consumer after a delivery.
-#[derive(Debug, PartialEq)]
-struct Outcome {
-    consumed: usize,
-    is_completed: bool,
-    is_started: bool,
-    is_empty: bool,
-    error: Option<ProtocolError>,
-    value: Option<Vec<u8>>,
-    /// What else can be asked, in words.
-    facts: String,
-}
-
-/// Head and trailers of an HTTP message.
-fn facts(consumer: &NativeConsumer) -> String {
-    match consumer {
-        NativeConsumer::HttpRequest(request) => {
-            let Some(request) = request.get() else { return String::new() };
-            let head = request.head();
-            let fields: Vec<_> = head.fields().chain(request.trailers()).collect();
-            let parts =
-                [head.method(), head.target(), head.path(), head.query().unwrap_or(b"-"), head.host()];
-            let flags = [head.is_whole(), request.keep_alive(), head.expects_continue()];
-            format!("{parts:?} {:?} {:?} {flags:?} {fields:?}", head.version(), head.framing())
-        }
-        NativeConsumer::HttpResponse(response) => {
-            let Some(response) = response.get() else { return String::new() };
-            let head = response.head();
-            let fields: Vec<_> = head.fields().chain(response.trailers()).collect();
-            let flags = [head.is_whole(), response.keep_alive()];
-            format!(
-                "{} {:?} {:?} {:?} {flags:?} {fields:?}",
-                head.status(),
-                head.reason(),
-                head.version(),
-                head.framing()
-            )
-        }
-        NativeConsumer::Chunked(chunked) => {
-            format!("{:?}", chunked.get().map(|chunked| chunked.trailers().collect::<Vec<_>>()))
-        }
-        _ => String::new(),
-    }
-}
-
-fn outcome(consumer: &NativeConsumer, consumed: usize) -> Outcome {
-    let is_whole = consumer.is_completed() && consumer.error().is_none();
-    Outcome {
-        consumed,
-        is_completed: consumer.is_completed(),
-        is_started: consumer.is_started(),
-        is_empty: consumer.is_empty(),
-        error: consumer.error().copied(),
-        value: is_whole.then(|| consumer.value().to_vec()),
-        facts: facts(consumer),
-    }
-}
-
-/// Feed the pieces in order, checking laws 2 and 3 at every call.
-fn deliver<'a>(
-    consumer: &mut NativeConsumer,
-    pieces: impl IntoIterator<Item = &'a [u8]>,
-) -> Result<Outcome, TestCaseError> {
-    let mut consumed = 0;
-    for piece in pieces {
-        let was_completed = consumer.is_completed();
-        let taken = consumer.received(piece);
-        prop_assert!(taken <= piece.len(), "took more than was given");
-        if was_completed {
-            prop_assert_eq!(taken, 0, "law 2: consumed after completion");
-        } else {
-            prop_assert!(
-                taken == piece.len() || consumer.is_completed(),
-                "left bytes without being completed"
-            );
-            prop_assert!(taken > 0 || piece.is_empty(), "law 3: no progress");
-        }
-        consumed += taken;
-    }
-    Ok(outcome(consumer, consumed))
-}
+use wiretask_protocol::native::ConsumerSpec;
 
 /// Cut `stream` at the given places (taken modulo its length).
 fn cut<'a>(stream: &'a [u8], places: &[usize]) -> Vec<&'a [u8]> {
@@ -219,16 +138,6 @@ fn longest_chunked(limits: &HttpLimits) -> u64 {
     limits.max_body_bytes * 21 + 18 + limits.max_chunk_extension_bytes + limits.max_trailer_bytes + 18
 }
 
-/// Whether the end of the stream is the end of the message: an answer of no announced length.
-fn ends_with_the_stream(consumer: &NativeConsumer) -> bool {
-    match consumer {
-        NativeConsumer::HttpResponse(response) => {
-            response.get().is_some_and(|response| response.head().framing() == BodyFraming::UntilClose)
-        }
-        _ => false,
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -236,9 +145,9 @@ proptest! {
     fn any_cut_gives_the_same_outcome(
         (spec, stream) in any_case(), places in proptest::collection::vec(any::<usize>(), 0..8),
     ) {
-        let whole = deliver(&mut spec.new_consumer(), [&stream[..]])?;
-        let byte_by_byte = deliver(&mut spec.new_consumer(), stream.chunks(1))?;
-        let at_random = deliver(&mut spec.new_consumer(), cut(&stream, &places))?;
+        let whole = deliver(&mut spec.new_consumer(), [&stream[..]]);
+        let byte_by_byte = deliver(&mut spec.new_consumer(), stream.chunks(1));
+        let at_random = deliver(&mut spec.new_consumer(), cut(&stream, &places));
         prop_assert_eq!(&whole, &byte_by_byte);
         prop_assert_eq!(&whole, &at_random);
         if let Some(error) = whole.error {
@@ -248,16 +157,16 @@ proptest! {
 
     #[test]
     fn what_follows_a_message_changes_nothing((spec, stream) in any_case(), more in any_value()) {
-        let alone = deliver(&mut spec.new_consumer(), [&stream[..]])?;
+        let alone = deliver(&mut spec.new_consumer(), [&stream[..]]);
         if alone.is_completed {
             let longer = [&stream[..alone.consumed], &more].concat();
-            prop_assert_eq!(alone, deliver(&mut spec.new_consumer(), [&longer[..]])?);
+            prop_assert_eq!(alone, deliver(&mut spec.new_consumer(), [&longer[..]]));
         }
     }
 
     #[test]
     fn the_limit_counts_stream_bytes((spec, stream) in any_case()) {
-        let outcome = deliver(&mut spec.new_consumer(), stream.chunks(1))?;
+        let outcome = deliver(&mut spec.new_consumer(), stream.chunks(1));
         prop_assert!(outcome.consumed as u64 <= longest(&spec));
         if let Some(error) = outcome.error {
             prop_assert!(error.kind.limit_bytes().is_none_or(|limit| limit <= longest(&spec)));
@@ -270,7 +179,7 @@ proptest! {
     ) {
         for pieces in [vec![&stream[..]], stream.chunks(1).collect(), cut(&stream, &places)] {
             let mut consumer = spec.new_consumer();
-            let outcome = deliver(&mut consumer, pieces)?;
+            let outcome = deliver(&mut consumer, pieces);
             prop_assert!(consumer.examined_bytes() <= 3 * outcome.consumed as u64);
         }
     }
@@ -281,7 +190,7 @@ proptest! {
         if spec.encode(&value, &mut stream).is_ok() {
             let encoded = stream.len();
             stream.extend_from_slice(&more);
-            let outcome = deliver(&mut spec.new_consumer(), [&stream[..]])?;
+            let outcome = deliver(&mut spec.new_consumer(), [&stream[..]]);
             prop_assert_eq!((outcome.consumed, outcome.value), (encoded, Some(value)));
         }
     }
@@ -289,7 +198,7 @@ proptest! {
     #[test]
     fn the_end_in_the_middle_is_truncated_and_elsewhere_nothing((spec, stream) in any_case(), place in any::<usize>()) {
         let mut consumer = spec.new_consumer();
-        let before = deliver(&mut consumer, [&stream[..place % (stream.len() + 1)]])?;
+        let before = deliver(&mut consumer, [&stream[..place % (stream.len() + 1)]]);
         consumer.end_of_input();
         let after = outcome(&consumer, before.consumed);
         if before.is_started && !before.is_completed && ends_with_the_stream(&consumer) {
