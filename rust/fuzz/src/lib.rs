@@ -4,9 +4,9 @@
 //! so a seed is two characters and a message. A law that is broken panics, and libFuzzer keeps the input.
 //! Must not know: where the bytes come from.
 
-#[path = "../../rust/protocol/tests/channel_simulation/mod.rs"]
+#[path = "../../protocol/tests/channel_simulation/mod.rs"]
 mod channel_simulation;
-#[path = "../../rust/protocol/tests/consumer_outcome/mod.rs"]
+#[path = "../../protocol/tests/consumer_outcome/mod.rs"]
 mod consumer_outcome;
 
 use channel_simulation::{Event, LARGEST_WRITE, LINE_LIMIT, Simulation};
