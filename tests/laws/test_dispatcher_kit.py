@@ -57,7 +57,7 @@ FOUND_BY_THE_MACHINE = [
     planted.NeverOpensAgain,
     planted.KeepsCounting,
 ]
-# The same sequences every time, and none made smaller: whether it is found is the question.
+# The same sequences every time, for one version of Python, and none made smaller: is it found at all?
 SEARCH = settings(
     max_examples=50,
     stateful_step_count=20,
@@ -68,6 +68,8 @@ SEARCH = settings(
 )
 
 
+# A planted fault may well end its own threads with an exception.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("factory", PLANTED, ids=lambda cls: cls.__name__)
 def test_planted_fault_is_found_by_its_law(factory: type[PlainDispatcher]) -> None:
     with pytest.raises(LawBroken) as caught:
@@ -88,11 +90,16 @@ def test_laws_that_are_not_wanted_are_not_checked() -> None:
     check_task_dispatcher(planted.LastComesFirst, laws=set(DispatcherLaw) - {DispatcherLaw.ORDER})
 
 
+# A planted fault may well end its own threads with an exception.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("factory", FOUND_BY_THE_MACHINE, ids=lambda cls: cls.__name__)
 def test_machine_finds_the_planted_fault(factory: type[PlainDispatcher]) -> None:
     # What threads did once they may not do again, which Hypothesis calls flaky.
     with pytest.raises((LawBroken, Flaky)):
-        run_state_machine_as_test(task_dispatcher_machine(factory, deadline_seconds=FAULTY_SECONDS), settings=SEARCH)
+        run_state_machine_as_test(
+            task_dispatcher_machine(factory, deadline_seconds=FAULTY_SECONDS),
+            settings=settings(SEARCH, max_examples=2000),  # it ends with the first that is found
+        )
 
 
 def test_machine_passes_a_correct_dispatcher() -> None:

@@ -126,7 +126,10 @@ class TaskDispatcherMachine(RuleBasedStateMachine):
 
         task = ProbeTask(work)
         self.tasks.append(task)
-        self.dispatcher.addTask(task)
+        try:
+            self.dispatcher.addTask(task)
+        except Exception as error:
+            _break(DispatcherLaw.REFUSAL, f"addTask() of an open dispatcher raised {error!r}", error)
         if not done.wait(self.deadline_seconds):
             _break(DispatcherLaw.THREAD_COUNT, "a task that calls setThreadCount() does not come to its end")
         self.target = count
