@@ -23,7 +23,7 @@ from wiretask.errors import ClientDisconnectedError
 from wiretask.housekeeper import cancel_task, report, safe_repr
 from wiretask.interfaces import IServerChannel, ITask
 from wiretask.logs import log_at
-from wiretask.tasks import Task, check_task, note_if_plain, plain_task_classes
+from wiretask.task_classes import Task, check_task, note_if_plain, plain_task_classes
 
 if TYPE_CHECKING:
     from wiretask.adjustments import Adjustments

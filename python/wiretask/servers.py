@@ -40,7 +40,7 @@ from wiretask.listeners import bind_listeners, close_listeners, server_addresses
 from wiretask.logs import log_at
 from wiretask.running_server import RunningServer
 from wiretask.signals import StopSignals
-from wiretask.tasks import has_method
+from wiretask.task_classes import has_method
 
 __all__ = ["Server"]
 

@@ -1,4 +1,4 @@
-"""Tasks and the dispatcher that runs them on threads.
+"""The dispatcher that runs tasks on threads.
 
 `ThreadedTaskDispatcher` is a queue in Rust and worker threads whose outer loop is Python: Rust is called for
 the next task and waits there without the interpreter, but never lies below application code. What the workers
@@ -18,37 +18,25 @@ import operator
 import threading
 import time
 import weakref
-from types import FunctionType, TracebackType
-from typing import Any, Protocol, Self, TypedDict
+from types import TracebackType
+from typing import Self, TypedDict
 
 from zope.interface import implementer
 
 from wiretask import housekeeper
 from wiretask._native import TaskQueue, is_exiting
 from wiretask.errors import ServerClosedError, TaskQueueFullError
-from wiretask.housekeeper import cancel_task, report, safe_repr
-from wiretask.interfaces import ITask, ITaskDispatcher
+from wiretask.housekeeper import cancel_task, report
+from wiretask.interfaces import ITaskDispatcher
+from wiretask.task_classes import Task, TaskLike, check_task, task_classes
 from wiretask.workers import cancel_orphans, run_worker
 
-__all__ = ["DispatcherStats", "Task", "TaskLike", "ThreadedTaskDispatcher", "check_task", "has_method"]
+__all__ = ["DispatcherStats", "Task", "TaskLike", "ThreadedTaskDispatcher"]
 
 _log = logging.getLogger("wiretask.task")
 
 #: How long `shutdown` waits between two looks at signals, in seconds.
 _SLICE_SECONDS = 0.1
-
-
-class TaskLike(Protocol):
-    """What can be queued: any object with these three methods (see `wiretask.interfaces.ITask`)."""
-
-    def service(self) -> object:
-        """Do the work; called on a worker."""
-
-    def cancel(self) -> object:
-        """Called instead of `service`."""
-
-    def defer(self) -> object:
-        """Called in the adding thread, just before the task is queued."""
 
 
 class DispatcherStats(TypedDict):
@@ -72,41 +60,6 @@ class DispatcherStats(TypedDict):
     threads_busy: int
     threads_lost: int
     wakeups: int
-
-
-@implementer(ITask)
-class Task:
-    """One request of a channel, to be served on a worker thread. Subclasses define `service`.
-
-    Whether a subclass overrides `__init__` or `defer` is looked up when a channel first makes one of its objects.
-
-    Args:
-        channel: what the request came in on, with `close_when_done()` if it can be closed; may be None.
-        request: the request, e.g. a completed stream consumer; any object.
-    """
-
-    def __init__(self, channel: Any, request: Any) -> None:
-        self.channel = channel
-        self.request = request
-
-    def service(self) -> None:
-        """Do the work. Called on a worker thread, once.
-
-        Raises:
-            NotImplementedError: the subclass has no `service`.
-        """
-        raise NotImplementedError(f"{type(self).__qualname__} must define service()")
-
-    def cancel(self) -> None:
-        """Called instead of `service`: closes the channel when its output is sent. Any thread; never
-        blocks.
-        """
-        close_when_done = getattr(self.channel, "close_when_done", None)
-        if close_when_done is not None:
-            close_when_done()
-
-    def defer(self) -> None:
-        """Called in the thread that adds the task, just before it is queued: nothing."""
 
 
 @implementer(ITaskDispatcher)
@@ -163,7 +116,7 @@ class ThreadedTaskDispatcher:
         After failure: the task is not queued; it was cancelled, unless it is no task at all.
         Threads: any; signal handlers too. Blocking: never, beyond what `defer()` does.
         """
-        if type(task) not in _task_classes:
+        if type(task) not in task_classes:
             check_task(task)
         try:
             task.defer()
@@ -322,64 +275,6 @@ class ThreadedTaskDispatcher:
         self._queue.set_target(old.target())
         if not old.is_open():
             self._queue.close(drain=False)
-
-
-_METHODS = ("service", "cancel", "defer")
-
-_task_classes: set[type] = set()
-"""Classes whose objects are tasks, as seen lately: asking each task anew costs more than queueing it."""
-
-_MAX_TASK_CLASSES = 1000
-
-
-plain_task_classes: set[Any] = set()
-"""Subclasses of `Task`, as seen lately, in which an object is made and deferred as in `Task` itself."""
-
-
-_looked_at: set[Any] = set()
-
-
-def note_if_plain(task_class: Any) -> None:
-    """Put a class among the plain ones if it is one. What is put into the class later is not seen."""
-    if type(task_class) is not type or task_class in _looked_at:
-        return
-    for known in (_looked_at, plain_task_classes):
-        if len(known) >= _MAX_TASK_CLASSES:
-            known.clear()
-    _looked_at.add(task_class)
-    if (
-        issubclass(task_class, Task)
-        and task_class.__new__ is object.__new__
-        and task_class.__init__ is Task.__init__
-        and task_class.__setattr__ is object.__setattr__
-        and task_class.defer is Task.defer
-    ):
-        plain_task_classes.add(task_class)
-
-
-def check_task(task: object) -> None:
-    """Raise unless `task` has the three methods of ITask."""
-    if type(task) in _task_classes:
-        return
-    if task is None:
-        raise ValueError("the task must not be None")
-    missing = [method for method in _METHODS if not has_method(task, method)]
-    if missing:
-        raise TypeError(
-            f"a task needs {', '.join(f'{method}()' for method in missing)}, which {safe_repr(task)} lacks"
-        )
-    if not isinstance(task, type) and all(
-        isinstance(getattr(type(task), method, None), FunctionType) for method in _METHODS
-    ):
-        if len(_task_classes) >= _MAX_TASK_CLASSES:
-            _task_classes.clear()
-        _task_classes.add(type(task))
-
-
-def has_method(thing: object, name: str) -> bool:
-    """Whether `thing.name` can be called; not so for a class that nobody has made an object of."""
-    method = getattr(thing, name, None)
-    return callable(method) and not (isinstance(thing, type) and isinstance(method, FunctionType))
 
 
 def _checked_count(argument: str, count: int) -> int:
