@@ -1,7 +1,7 @@
 """Every setting of a server, in one value that is checked when it is made.
 
-Strategy: a frozen dataclass; each field carries the check of its values, and every error names the field, the
-value and what is allowed, so that a typing mistake in a configuration cannot pass unnoticed.
+Strategy: a frozen dataclass; each field carries the kind of its values (`setting_kinds`), and every error names the
+field, the value and what is allowed, so that a typing mistake in a configuration cannot pass unnoticed.
 Must not know: anything native, or who uses which setting.
 Source: the settings of zope.server and waitress, with their names where the meaning is the same.
 """
@@ -9,112 +9,38 @@ Source: the settings of zope.server and waitress, with their names where the mea
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
-import math
 import os
 import socket
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Sequence
+from typing import Any, Self, TypeVar
 
 from wiretask.addresses import ListenAddress, parse_listen
-from wiretask.bound_sockets import checked_bound_sockets
+from wiretask.errors import UnknownSettingError
+from wiretask.setting_kinds import (
+    Directory,
+    Flag,
+    Listen,
+    Seconds,
+    SettingKind,
+    SocketOptions,
+    Sockets,
+    Whole,
+    nearest_hint,
+)
 
-__all__ = ["Adjustments"]
+__all__ = ["Adjustments", "naming_unknown_settings", "setting"]
 
 _T = TypeVar("_T")
-_YEAR_SECONDS = 31_536_000.0
 
 
-class _Check(Protocol):
-    def __call__(self, name: str, value: Any) -> object:
-        """Return the value to keep, or raise TypeError or ValueError with the field's name."""
-
-
-def _setting(default: _T, check: _Check) -> _T:
+def setting(default: _T, kind: SettingKind) -> _T:
     """Return the dataclass field for a setting; typed as its default, as `dataclasses.field` is."""
-    field: _T = dataclasses.field(default=default, metadata={"check": check})
+    field: _T = dataclasses.field(default=default, metadata={"kind": kind})
     return field
 
 
-def _whole(lowest: int, highest: int, *, optional: bool = False, show: Callable[[int], str] = str) -> _Check:
-    allowed = f"an int from {show(lowest)} to {show(highest)}" + (" or None" if optional else "")
-
-    def check(name: str, value: Any) -> int | None:
-        if optional and value is None:
-            return None
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise TypeError(f"{name} is {allowed}, not {value!r}")
-        if not lowest <= value <= highest:
-            raise ValueError(f"{name} is {allowed}, not {show(value)}")
-        return value
-
-    return check
-
-
-def _seconds(lowest: float, *, optional: bool = False) -> _Check:
-    allowed = f"a number of seconds from {lowest:g} to {_YEAR_SECONDS:.0f}"
-    allowed += " or None (no limit)" if optional else ""
-
-    def check(name: str, value: Any) -> float | None:
-        if optional and value is None:
-            return None
-        if not isinstance(value, (int, float)) or isinstance(value, bool):
-            raise TypeError(f"{name} is {allowed}, not {value!r}")
-        if math.isnan(value) or not lowest <= value <= _YEAR_SECONDS:
-            raise ValueError(f"{name} is {allowed}, not {value!r}")
-        return float(value)
-
-    return check
-
-
-def _directory(name: str, value: Any) -> str | None:
-    allowed = "the path of a directory, a str or os.PathLike, or None"
-    if value is None:
-        return None
-    path = os.fspath(value) if isinstance(value, os.PathLike) else value
-    if not isinstance(path, str):
-        raise TypeError(f"{name} is {allowed}, not {value!r}")
-    if not path or "\0" in path:
-        raise ValueError(f"{name} is {allowed}, not {value!r}")
-    return path
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, bool):
-        raise TypeError(f"{name} is True or False, not {value!r}")
-    return value
-
-
-def _listen(name: str, value: Any) -> tuple[str, ...]:
-    try:
-        return tuple(str(address) for address in parse_listen(value))
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"{name}: {error}") from None
-
-
-def _sockets(name: str, value: Any) -> tuple[socket.socket, ...]:
-    return checked_bound_sockets(value, name)
-
-
-def _socket_options(name: str, value: Any) -> tuple[tuple[int, int, int | bytes], ...]:
-    allowed = "a sequence of (level, option, int or bytes)"
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise TypeError(f"{name} is {allowed}, not {value!r}")
-    options = []
-    for index, entry in enumerate(value):
-        if not isinstance(entry, (tuple, list)) or len(entry) != 3:
-            raise TypeError(f"{name} is {allowed}; entry {index} is {entry!r}")
-        level, option, setting = entry
-        if not (isinstance(level, int) and isinstance(option, int) and isinstance(setting, (int, bytes))):
-            raise TypeError(f"{name} is {allowed}; entry {index} is {entry!r}")
-        if isinstance(setting, int) and not -(2**31) <= setting < 2**31:
-            raise ValueError(f"{name}: the int of entry {index} does not fit into 32 bits: {entry!r}")
-        options.append((int(level), int(option), setting))
-    return tuple(options)
-
-
-def _naming_unknown_settings(cls: type[_T]) -> type[_T]:
+def naming_unknown_settings(cls: type[_T]) -> type[_T]:
     """Class decorator: an unknown name is answered with the nearest one that exists."""
     generated = cls.__init__
     known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
@@ -125,16 +51,14 @@ def _naming_unknown_settings(cls: type[_T]) -> type[_T]:
             raise TypeError(f"{cls.__name__} takes its settings by name, not by position: {positional!r}")
         for name in settings:
             if name not in known:
-                nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-                hint = f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(known)}"
-                raise TypeError(f"{cls.__name__} has no setting {name!r}; {hint}")
+                raise UnknownSettingError(f"{cls.__name__} has no setting {name!r}; {nearest_hint(name, known)}")
         generated(self, **settings)
 
     setattr(cls, "__init__", checked)  # noqa: B010 (mypy: the type of __init__ cannot be assigned)
     return cls
 
 
-@_naming_unknown_settings
+@naming_unknown_settings
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Adjustments:
     """The settings of a server: frozen, checked at once, by name only.
@@ -188,50 +112,51 @@ class Adjustments:
         shutdown_timeout_seconds: how long stopping waits for running tasks; 0 does not wait; never None.
 
     Raises:
-        TypeError: an unknown name (the error names the nearest one there is), or a value of a wrong type.
+        UnknownSettingError: an unknown name; the error names the nearest one there is.
+        TypeError: a value of a wrong type.
         ValueError: a value out of range. The error names field, value and range.
     Threads: immutable, share it freely.
     """
 
-    threads: int = _setting(4, _whole(1, 4096))
-    io_threads: int = _setting(1, _whole(1, 64))
-    max_pending: int | None = _setting(None, _whole(1, 2**62, optional=True))
+    threads: int = setting(4, Whole(1, 4096))
+    io_threads: int = setting(1, Whole(1, 64))
+    max_pending: int | None = setting(None, Whole(1, 2**62, is_optional=True))
 
-    listen: str | Sequence[str] = _setting((), _listen)
-    sockets: Sequence[socket.socket] = _setting((), _sockets)
-    unix_socket_perms: int = _setting(0o600, _whole(0, 0o777, show=oct))
-    backlog: int = _setting(1024, _whole(1, 65535))
-    reuse_address: bool = _setting(True, _flag)
-    reuse_port: bool = _setting(False, _flag)
-    ipv4: bool = _setting(True, _flag)
-    ipv6: bool = _setting(True, _flag)
+    listen: str | Sequence[str] = setting((), Listen())
+    sockets: Sequence[socket.socket] = setting((), Sockets())
+    unix_socket_perms: int = setting(0o600, Whole(0, 0o777, is_octal=True))
+    backlog: int = setting(1024, Whole(1, 65535))
+    reuse_address: bool = setting(True, Flag())
+    reuse_port: bool = setting(False, Flag())
+    ipv4: bool = setting(True, Flag())
+    ipv6: bool = setting(True, Flag())
 
-    socket_options: Sequence[tuple[int, int, int | bytes]] = _setting(
-        ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),), _socket_options
+    socket_options: Sequence[tuple[int, int, int | bytes]] = setting(
+        ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),), SocketOptions()
     )
-    recv_bytes: int = _setting(8192, _whole(1, 2**30))
-    send_bytes: int = _setting(65536, _whole(1, 2**30))
-    connection_limit: int = _setting(10_000, _whole(1, 10_000_000))
-    evict_idle_seconds: float | None = _setting(1.0, _seconds(0.0, optional=True))
-    max_pipelined_requests: int = _setting(256, _whole(1, 65536))
-    max_pipelined_bytes: int = _setting(1_048_576, _whole(1, 2**40))
-    log_socket_errors: bool = _setting(True, _flag)
+    recv_bytes: int = setting(8192, Whole(1, 2**30))
+    send_bytes: int = setting(65536, Whole(1, 2**30))
+    connection_limit: int = setting(10_000, Whole(1, 10_000_000))
+    evict_idle_seconds: float | None = setting(1.0, Seconds(0.0, is_optional=True))
+    max_pipelined_requests: int = setting(256, Whole(1, 65536))
+    max_pipelined_bytes: int = setting(1_048_576, Whole(1, 2**40))
+    log_socket_errors: bool = setting(True, Flag())
 
-    outbuf_overflow: int = _setting(1_048_576, _whole(1, 2**40))
-    outbuf_spool_limit: int = _setting(268_435_456, _whole(0, 2**40))
-    outbuf_high_watermark: int = _setting(16_777_216, _whole(1, 2**40))
-    outbuf_wait_seconds: float = _setting(1.0, _seconds(0.0))
-    spool_directory: str | os.PathLike[str] | None = _setting(None, _directory)  # noqa: RUF009 (kept as a str)
+    outbuf_overflow: int = setting(1_048_576, Whole(1, 2**40))
+    outbuf_spool_limit: int = setting(268_435_456, Whole(0, 2**40))
+    outbuf_high_watermark: int = setting(16_777_216, Whole(1, 2**40))
+    outbuf_wait_seconds: float = setting(1.0, Seconds(0.0))
+    spool_directory: str | os.PathLike[str] | None = setting(None, Directory())  # noqa: RUF009 (kept as a str)
 
-    channel_timeout: float | None = _setting(120.0, _seconds(0.001, optional=True))
-    request_timeout_seconds: float | None = _setting(60.0, _seconds(0.001, optional=True))
-    write_timeout_seconds: float | None = _setting(60.0, _seconds(0.001, optional=True))
-    shutdown_timeout_seconds: float = _setting(5.0, _seconds(0.0))
+    channel_timeout: float | None = setting(120.0, Seconds(0.001, is_optional=True))
+    request_timeout_seconds: float | None = setting(60.0, Seconds(0.001, is_optional=True))
+    write_timeout_seconds: float | None = setting(60.0, Seconds(0.001, is_optional=True))
+    shutdown_timeout_seconds: float = setting(5.0, Seconds(0.0))
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            check: _Check = field.metadata["check"]
-            object.__setattr__(self, field.name, check(field.name, getattr(self, field.name)))
+            kind: SettingKind = field.metadata["kind"]
+            object.__setattr__(self, field.name, kind.check(field.name, getattr(self, field.name)))
         if not (self.ipv4 or self.ipv6):
             raise ValueError("ipv4 and ipv6 are both False: at least one must be True")
         if self.reuse_port and not hasattr(socket, "SO_REUSEPORT"):
@@ -242,7 +167,7 @@ class Adjustments:
         """The addresses of `listen`, parsed."""
         return parse_listen(self.listen)
 
-    def replace(self, **changes: object) -> Adjustments:
+    def replace(self, **changes: object) -> Self:
         """Return a copy with some settings changed; checked like a new one, with the same errors."""
         names = [field.name for field in dataclasses.fields(self)]
         settings: dict[str, Any] = {name: getattr(self, name) for name in names}

@@ -18,6 +18,7 @@ __all__ = [
     "ProtocolError",
     "ServerClosedError",
     "TaskQueueFullError",
+    "UnknownSettingError",
     "UnsupportedFeatureError",
     "WiretaskError",
 ]
@@ -104,3 +105,7 @@ class ServerClosedError(WiretaskError):
 
 class ClientDisconnectedError(WiretaskError, ConnectionError):
     """The client went away while something was sent to it."""
+
+
+class UnknownSettingError(WiretaskError, TypeError, ValueError):
+    """There is no setting of that name. Both a TypeError, as for any unknown argument, and waitress's ValueError."""
