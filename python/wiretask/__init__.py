@@ -13,6 +13,7 @@ from wiretask.connection import Connection
 from wiretask.dispatcher import Dispatcher, ExitNow, close_all, loop, socket_map
 from wiretask.servers import Server
 from wiretask.tasks import Task, ThreadedTaskDispatcher
+from wiretask.wsgi import WSGIAdjustments, WSGIServer, create_server, serve
 
 __all__ = [
     "Adjustments",
@@ -24,11 +25,15 @@ __all__ = [
     "ServerChannel",
     "Task",
     "ThreadedTaskDispatcher",
+    "WSGIAdjustments",
+    "WSGIServer",
     "__version__",
     "close_all",
     "consumers",
+    "create_server",
     "errors",
     "interfaces",
     "loop",
+    "serve",
     "socket_map",
 ]

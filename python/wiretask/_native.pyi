@@ -19,9 +19,11 @@ __all__ = [
     "Channel",
     "ChannelOpening",
     "Chunked",
+    "ClientDisconnected",
     "Connection",
     "ConsumerFactory",
     "Delimiter",
+    "Exchange",
     "FixedStream",
     "HTTPHeaders",
     "HTTPRequest",
@@ -858,6 +860,76 @@ class ChannelOpening:
     @property
     def server(self) -> Any:
         """The Python server; ReferenceError once it has been collected."""
+
+@final
+class ClientDisconnected:
+    """Asks whether the client has gone, or sends nothing more: `environ["wiretask.client_disconnected"]()`."""
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> bool: ...
+
+@final
+class Exchange:
+    """One request, and the answer to it."""
+
+    def take_environ(self) -> dict[str, Any]:
+        """Return the environ of the request, once; it is the caller's."""
+
+    def start_response(
+        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
+    ) -> Callable[[bytes], None]:
+        """Begin the answer; WSGI's `start_response`. Return WSGI's `write`.
+
+        Raises:
+            TypeError: status, a name or a value is no str, or headers no list of tuples of two.
+            ValueError: one of them cannot be sent as it is (a line break in it, say); the error names it.
+            AssertionError: it was called before, and `exc_info` is not given.
+            The exception in `exc_info`, if the head has been sent.
+        After failure: as if it had not been called.
+        """
+
+    def write(self, data: bytes, /) -> None:
+        """Send a part of the body; WSGI's `write`. What goes beyond the announced length is left out.
+
+        Raises:
+            TypeError: it is not bytes. AssertionError: `start_response` was not called.
+            ClientDisconnectedError: the client has gone.
+        """
+
+    def finish(self, result: Any, /) -> bool:
+        """Send the whole answer, if `result` is a list or tuple of nothing but bytes, and all is as announced;
+        else False, and nothing was sent."""
+
+    def end(self) -> None:
+        """End the answer: nothing more comes. A body shorter than was announced makes it an error.
+
+        Raises:
+            AssertionError: `start_response` was not called.
+            ValueError: the body is shorter than its Content-Length; the connection is closing.
+        """
+
+    def fail(self, status: str, text: bytes, /) -> None:
+        """The application has failed: answer with this status and text, in place of whatever it began, and close;
+        if the head has been sent, close so that the client sees that the answer is not whole."""
+
+    @property
+    def head_sent(self) -> bool:
+        """Whether the head has been sent, so that another answer is not possible any more."""
+
+    @property
+    def is_started(self) -> bool:
+        """Whether `start_response` was called."""
+
+    @property
+    def status(self) -> int:
+        """The status that was sent, or is to be; 0: none yet."""
+
+    @property
+    def body_bytes(self) -> int:
+        """How many bytes of the body were sent, before any coding."""
+
+    @property
+    def excess_bytes(self) -> int:
+        """How many bytes the application gave beyond the Content-Length that it had announced."""
 
 @disjoint_base
 class Channel:

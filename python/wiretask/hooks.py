@@ -41,14 +41,13 @@ class ServerHooks:
     queues: bool
 
 
-def hooks_of(server: type[Server], base: type[Server]) -> ServerHooks:
-    """Return the hooks that `server` and its `channel_class` override, against `base` and `ServerChannel`.
+def hooks_of(server: type[Server], base: type[Server], channel: Any) -> ServerHooks:
+    """Return the hooks that `server` and the class of its channels override, against `base` and `ServerChannel`.
 
     Raises:
         TypeError: `channel_class` is no ServerChannel; `readable` or `writable` is overridden, which the
             loop in Rust cannot ask on every turn; there is no usable parser or task class.
     """
-    channel = server.channel_class
     if not (isinstance(channel, type) and issubclass(channel, ServerChannel)):
         raise TypeError(f"{server.__name__}.channel_class is a subclass of ServerChannel, not {channel!r}")
     for name in _POLLED:

@@ -71,7 +71,7 @@ class RunningServer:
             is_ours = isinstance(dispatcher, ThreadedTaskDispatcher)
             if is_ours and type(dispatcher).addTask is ThreadedTaskDispatcher.addTask and not hooks.queues:
                 queue = dispatcher._queue
-            config = _native_settings(server.adj, hooks, name)
+            config = _native_settings(server.adj, hooks, name) | server._native_settings()
             descriptors: list[int] = []
             with contextlib.ExitStack() as copies:
                 for listener in listeners:
@@ -159,6 +159,7 @@ def _native_settings(adj: Adjustments, hooks: ServerHooks, name: str) -> dict[st
         "max_pipelined_requests": adj.max_pipelined_requests,
         "max_pipelined_bytes": adj.max_pipelined_bytes,
         "log_socket_errors": adj.log_socket_errors,
+        "wsgi": None,
         "idle_timeout_seconds": adj.channel_timeout,
         "request_timeout_seconds": adj.request_timeout_seconds,
         "write_timeout_seconds": adj.write_timeout_seconds,

@@ -305,6 +305,10 @@ class Server(Dispatcher):
         """Return False: a listening socket writes nothing."""
         return False
 
+    def _native_settings(self) -> dict[str, Any]:
+        """Return what the loops of this kind of server are told beyond `adj`."""
+        return {}
+
     # ---- what Rust calls, on the housekeeper's thread -------------------------------------------
 
     def _queue_channel(self, task: Any) -> None:
@@ -341,7 +345,7 @@ class Server(Dispatcher):
         with self._lock:
             if self._state != "new" or self._is_stop_asked:
                 return self._state == "running"
-            hooks = hooks_of(type(self), Server)
+            hooks = hooks_of(type(self), Server, self.channel_class)
             dispatcher = self.task_dispatcher
             self._state = "starting"
             try:

@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 use pyo3::exceptions::{PyOSError, PyReferenceError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use wiretask_engine::connection::Next;
 use wiretask_engine::output::{Room, Wrote};
@@ -23,6 +24,7 @@ use crate::consumers;
 use crate::errors::{Fault, to_exception};
 use crate::gil::{self, Section};
 use crate::host::{PythonConnection, is_own};
+use crate::wsgi::{Exchange, Remote};
 
 /// The connection was opened: `handle_connect`.
 const WORK_OPENED: u8 = 1;
@@ -202,6 +204,8 @@ impl ChannelOpening {
 #[pyclass(frozen, subclass, immutable_type, module = "wiretask._native")]
 pub struct Channel {
     connection: OnceLock<Arc<PythonConnection>>,
+    /// What environs say of the peer, once one was made.
+    remote: PyOnceLock<Remote>,
 }
 
 impl Channel {
@@ -215,6 +219,23 @@ impl Channel {
     fn own(&self) -> PyResult<Option<&Arc<PythonConnection>>> {
         Ok(Some(self.bound()?).filter(|connection| is_own(connection)))
     }
+
+    fn to_python(
+        &self,
+        py: Python<'_>,
+        connection: &Arc<PythonConnection>,
+        work: Work<NativeConsumer>,
+    ) -> PyResult<Py<PyAny>> {
+        if let Work::Request(NativeConsumer::HttpRequest(request)) = work {
+            let Some(settings) = &connection.core().host.wsgi else {
+                return consumers::wrap(py, NativeConsumer::HttpRequest(request));
+            };
+            let remote = self.remote.get_or_try_init(py, || Remote::new(py, connection))?;
+            let Some(request) = request.into_made() else { return Ok(py.None()) };
+            return Exchange::begun_by(py, settings, connection, remote, request);
+        }
+        to_python(py, connection, work)
+    }
 }
 
 #[pymethods]
@@ -222,7 +243,7 @@ impl Channel {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { connection: OnceLock::new() }
+        Self { connection: OnceLock::new(), remote: PyOnceLock::new() }
     }
 
     /// Ties channel and connection together; a connection that the server's own `accept` gave begins
@@ -357,7 +378,7 @@ impl Channel {
             Next::Finish if connection.finish_and_hold() => None,
             Next::Finish => gil::detached(py, Section::Send, || connection.finish_work()),
         };
-        work.map(|work| to_python(py, connection, work)).transpose()
+        work.map(|work| self.to_python(py, connection, work)).transpose()
     }
 
     /// Tells the loop that tasks were queued; false: the connection is closed, they will not run.
@@ -456,9 +477,13 @@ fn write(py: Python<'_>, connection: &Arc<PythonConnection>, data: &Bound<'_, Py
     outcome.map_err(|Disconnected| disconnected(py))
 }
 
-struct Disconnected;
+pub(crate) struct Disconnected;
 
-fn write_all(py: Python<'_>, connection: &Arc<PythonConnection>, data: &[u8]) -> Result<(), Disconnected> {
+pub(crate) fn write_all(
+    py: Python<'_>,
+    connection: &Arc<PythonConnection>,
+    data: &[u8],
+) -> Result<(), Disconnected> {
     let mut deadline = None;
     loop {
         match connection.write(data) {
@@ -526,7 +551,7 @@ fn bytes_of(data: &Bound<'_, PyAny>) -> PyResult<PyBackedBytes> {
     Ok(view.call_method0("tobytes")?.extract::<PyBackedBytes>()?)
 }
 
-fn flush(py: Python<'_>, connection: &Arc<PythonConnection>, block: bool) -> PyResult<()> {
+pub(crate) fn flush(py: Python<'_>, connection: &Arc<PythonConnection>, block: bool) -> PyResult<()> {
     if !is_own(connection) {
         return Err(disconnected(py));
     }
@@ -544,7 +569,7 @@ fn flush(py: Python<'_>, connection: &Arc<PythonConnection>, block: bool) -> PyR
     if is_open { Ok(()) } else { Err(disconnected(py)) }
 }
 
-fn disconnected(py: Python<'_>) -> PyErr {
+pub(crate) fn disconnected(py: Python<'_>) -> PyErr {
     to_exception(py, Fault::ClientDisconnected)
 }
 

@@ -18,6 +18,7 @@ use crate::channel;
 use crate::gil;
 use crate::housekeeper::{self, Chore};
 use crate::tasks::QueuedTask;
+use crate::wsgi::WsgiSettings;
 
 /// A connection of a server that runs Python.
 pub type PythonConnection = Connection<PythonHost>;
@@ -33,6 +34,8 @@ pub struct PythonHost {
     /// The generation of processes the server was started in: after a fork its connections are the
     /// parent's, with locks that may be held for ever and descriptors that have become others'.
     pub generation: u64,
+    /// What the environs of a WSGI server begin as; `None`: requests are handed out as they are.
+    pub wsgi: Option<WsgiSettings>,
 }
 
 /// Whether a connection belongs to this process, and not to one that it was forked from.

@@ -3,6 +3,7 @@ use pyo3::prelude::*;
 
 pub mod channel;
 pub mod consumers;
+mod date;
 pub mod errors;
 pub mod gil;
 pub mod host;
@@ -10,6 +11,7 @@ pub mod housekeeper;
 pub mod server;
 pub mod tasks;
 pub mod workers;
+pub mod wsgi;
 
 /// What `wiretask` keeps in Rust; import the public names from `wiretask`.
 #[pymodule(gil_used = true)]
@@ -35,6 +37,8 @@ mod _native {
     use crate::tasks::{QueueWatch, TaskQueue};
     #[pymodule_export]
     use crate::workers::{Orphans, Worker};
+    #[pymodule_export]
+    use crate::wsgi::{ClientDisconnected, Exchange};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -25,6 +25,7 @@ use crate::errors::{Fault, to_exception};
 use crate::gil::{self, Section};
 use crate::host::PythonHost;
 use crate::tasks::TaskQueue;
+use crate::wsgi::WsgiSettings;
 
 /// Raw input is read up to this many bytes ahead of the worker.
 const MAX_WAITING_BYTES: usize = 64 * 1024;
@@ -61,6 +62,7 @@ impl Server {
             opening_class,
             pool: queue.map(|queue| queue.get().pool()),
             generation: gil::generation(),
+            wsgi: wsgi_settings(settings)?,
         };
         let started =
             gil::detached(py, Section::ServerStart, || EngineServer::start(config, listeners, host));
@@ -224,6 +226,11 @@ fn config(settings: &Bound<'_, PyDict>) -> PyResult<ServerConfig> {
         accepts_by_host: item(settings, "accepts_by_host")?.extract()?,
         log_socket_errors: item(settings, "log_socket_errors")?.extract()?,
     })
+}
+
+fn wsgi_settings(settings: &Bound<'_, PyDict>) -> PyResult<Option<WsgiSettings>> {
+    let wsgi = item(settings, "wsgi")?;
+    if wsgi.is_none() { Ok(None) } else { WsgiSettings::new(wsgi.cast::<PyDict>()?).map(Some) }
 }
 
 fn item<'py>(settings: &Bound<'py, PyDict>, name: &str) -> PyResult<Bound<'py, PyAny>> {

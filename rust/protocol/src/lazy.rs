@@ -38,6 +38,11 @@ impl<C: Seeded> Lazy<C> {
         self.made.as_deref()
     }
 
+    /// The consumer, moved out; `None` before the first byte.
+    pub fn into_made(self) -> Option<Box<C>> {
+        self.made
+    }
+
     /// The consumer; `None` before the first byte.
     pub fn get_mut(&mut self) -> Option<&mut C> {
         self.made.as_deref_mut()

@@ -157,7 +157,7 @@ impl HTTPHeaders {
 }
 
 /// Bytes as a str, each byte one character.
-pub(super) fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
+pub fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
     match std::str::from_utf8(bytes) {
         Ok(text) if bytes.is_ascii() => PyString::new(py, text),
         _ => PyString::new(py, &bytes.iter().map(|byte| char::from(*byte)).collect::<String>()),

@@ -4,6 +4,7 @@
 //! A head is read line by line: a fault in a line is told when the line ends (or at its first byte), so any cut of
 //! the bytes gives the same answer, and a peer that never ends its head is still told early what is wrong with it.
 //! Source: RFC 9110, RFC 9112.
+pub mod answer;
 mod body;
 pub mod chunked;
 pub mod encode;

@@ -1,0 +1,128 @@
+"""`WSGIChannel`: one connection of a WSGI server; it calls the application for each request.
+
+Strategy: the request, its environ and its answer are one native object, an *exchange*. The application is called
+from here, so that nothing but Python lies below it; an answer that is a list of bytes is handed over whole, any
+other is passed on part by part. Must not know: how a server listens, how an answer is framed.
+Source: PEP 3333.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import logging
+import traceback
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from zope.interface import implementer
+
+from wiretask import waiting_tasks
+from wiretask._native import Exchange
+from wiretask.channels import ServerChannel
+from wiretask.errors import ClientDisconnectedError
+from wiretask.housekeeper import report, safe_repr
+from wiretask.interfaces import IServerChannel, ITask
+
+__all__ = ["Site", "WSGIChannel"]
+
+_LOG = logging.getLogger("wiretask.wsgi")
+
+_FAILED = "500 Internal Server Error"
+_APOLOGY = b"The server has failed to answer this request.\n"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Site:
+    """What is served.
+
+    Attributes:
+        application: the WSGI application.
+        admit: called with each environ, if it is not None; what it returns is the reason why the request is
+            refused with 400, or None.
+        exposes_tracebacks: a client is shown why the application failed.
+    """
+
+    application: Callable[..., Any]
+    admit: Callable[[dict[str, Any]], str | None] | None
+    exposes_tracebacks: bool
+
+
+@implementer(IServerChannel, ITask)
+class WSGIChannel(ServerChannel):
+    """One connection of a WSGI server, which makes a subclass with the `site` that it serves."""
+
+    __slots__ = ()
+
+    site: ClassVar[Site]
+
+    def service(self) -> None:
+        """Answer all requests that have come, in order. Called by a worker."""
+        site = self.site
+        application, admit = site.application, site.admit
+        environ: Any = None
+        result: Any = None
+        try:
+            while (exchange := self._next_work()) is not None:
+                if type(exchange) is not Exchange:
+                    self._handle_event(exchange)
+                    continue
+                try:
+                    environ = exchange.take_environ()
+                    if admit is not None and (reason := admit(environ)) is not None:
+                        exchange.fail("400 Bad Request", reason.encode("utf-8", "replace") + b"\n")
+                        continue
+                    result = application(environ, exchange.start_response)
+                    if not exchange.finish(result):
+                        _pass_on(exchange, result)
+                except BaseException as error:
+                    self._handle_failure(exchange, environ, error)
+                environ = result = None
+        except BaseException:
+            # Only an asynchronous exception gets here, or a bug of ours: nothing may stay half done.
+            self._give_up()
+            self._cancel_tasks()
+            raise
+        finally:
+            if self._tasks is not None:
+                waiting_tasks.look_again(self)
+
+    def _handle_failure(self, exchange: Exchange, environ: Any, error: BaseException) -> None:
+        """Log what came out of the application, and answer in its place, as far as that is still possible."""
+        if isinstance(error, ClientDisconnectedError) and (self.closed or self.client_disconnected):
+            _LOG.debug("%s was closed while it was served", safe_repr(self), exc_info=error)
+        else:
+            environ = environ or {}
+            method, uri = environ.get("REQUEST_METHOD"), environ.get("REQUEST_URI")
+            report(_LOG, "exception while serving %s %s", method, uri, error=error)
+        text = "".join(traceback.format_exception(error)).encode() if self.site.exposes_tracebacks else _APOLOGY
+        with contextlib.suppress(ClientDisconnectedError):
+            exchange.fail(_FAILED, text)
+
+
+def _pass_on(exchange: Exchange, result: Any) -> None:
+    """Send the parts of an answer as they come, and close what the application returned."""
+    close = getattr(result, "close", None)
+    try:
+        parts = iter(result)
+        if _is_single(result):
+            for part in parts:
+                if not exchange.finish((part,)):
+                    exchange.write(part)
+        else:
+            for part in parts:
+                exchange.write(part)
+        exchange.end()
+    finally:
+        if close is not None:
+            close()
+    if exchange.excess_bytes:
+        _LOG.warning("%d bytes beyond the announced Content-Length were left out", exchange.excess_bytes)
+
+
+def _is_single(result: Any) -> bool:
+    """Whether the answer has one part, so that its length is that of the body."""
+    try:
+        return len(result) == 1
+    except TypeError:
+        return False

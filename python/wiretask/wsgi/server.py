@@ -1,0 +1,129 @@
+"""`WSGIServer`, `create_server` and `serve`: a WSGI application behind HTTP.
+
+Strategy: a `wiretask.Server` whose channels call the application. What all environs have in common is made here,
+once; everything else of HTTP is done in Rust. Must not know: how a request is read or an answer framed.
+Source: PEP 3333; waitress for the names.
+"""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from wiretask._native import __version__
+from wiretask.consumers import HTTPRequest
+from wiretask.event_loop import SocketMap
+from wiretask.servers import Server
+from wiretask.wsgi.adjustments import WSGIAdjustments
+from wiretask.wsgi.channel import Site, WSGIChannel
+from wiretask.wsgi.file_wrapper import FileWrapper
+
+__all__ = ["WSGIServer", "create_server", "serve"]
+
+
+class WSGIServer(Server):
+    """A server of one WSGI application.
+
+    Args:
+        application: called for each request, on a worker thread, as PEP 3333 says.
+        adj: the settings; None: the defaults (port 8080 of all interfaces).
+        task_dispatcher: an ITaskDispatcher, as for `wiretask.Server`.
+    Raises:
+        TypeError: the application cannot be called. OSError: an address cannot be bound.
+    It listens when it has been made, and starts no thread before `run` or `start`.
+    """
+
+    adj: WSGIAdjustments
+
+    def __init__(
+        self, application: Callable[..., Any], adj: WSGIAdjustments | None = None, task_dispatcher: Any = None
+    ) -> None:
+        if not callable(application):
+            raise TypeError(f"application is a WSGI application, which can be called, not {application!r}")
+        settings = WSGIAdjustments() if adj is None else adj
+        if not isinstance(settings, WSGIAdjustments):
+            raise TypeError(f"adj is a WSGIAdjustments, not {adj!r}")
+        super().__init__(None, None, task_dispatcher, settings)
+        self.application = application
+        self.channel_class = _channel_class(application, settings)
+
+    def figures(self) -> dict[str, int | float]:
+        """Return what the server counts, by name: flat, and all of it numbers."""
+        figures = self.stats()
+        tasks = figures.pop("tasks", {})
+        figures.update({f"tasks_{name}": value for name, value in tasks.items()})
+        return {name: value for name, value in figures.items() if isinstance(value, (int, float))}
+
+    def _native_settings(self) -> dict[str, Any]:
+        adj = self.adj
+        ports = {address.port for address in self._listens_on}
+        port = self.effective_port or (443 if adj.url_scheme == "https" else 80)
+        environ = {
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": adj.url_scheme,
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": adj.threads > 1,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+            "wsgi.input_terminated": True,
+            "wsgi.file_wrapper": FileWrapper,
+            "SERVER_NAME": adj.server_name,
+            "SERVER_PORT": str(port),
+            "SERVER_SOFTWARE": f"wiretask/{__version__}",
+            "SCRIPT_NAME": adj.url_prefix,
+            # Weak: the environ is kept by the loops, and a server that nobody holds is collected.
+            "wiretask.server": weakref.proxy(self),
+        }
+        wsgi = {
+            "environ": environ,
+            "ident": adj.ident or "",
+            "url_prefix": adj.url_prefix,
+            "ports_differ": len(ports) > 1,
+        }
+        return {"wsgi": wsgi}
+
+
+def _channel_class(application: Callable[..., Any], adj: WSGIAdjustments) -> type[WSGIChannel]:
+    parser = HTTPRequest.configured(
+        max_head_bytes=adj.max_request_header_size,
+        max_request_line_bytes=min(adj.max_request_line_size, adj.max_request_header_size),
+        max_fields=adj.max_request_header_count,
+        max_body_bytes=adj.max_request_body_size,
+    )
+    attributes = {
+        "__slots__": (),
+        "parser_class": parser,
+        "site": Site(application, None, adj.expose_tracebacks),
+    }
+    return type("WSGIChannel", (WSGIChannel,), attributes)
+
+
+def create_server(
+    application: Callable[..., Any] | None = None, map: SocketMap | None = None, **settings: Any
+) -> WSGIServer:
+    """Return a server of `application` that listens already; call its `run`, `start`, or use it in a `with` block.
+
+    Args:
+        application: the WSGI application; a keyword argument too.
+        map: where the server stands; None: `wiretask.socket_map`.
+        settings: those of `WSGIAdjustments`, which are waitress's and more.
+    Raises:
+        TypeError, ValueError: as `WSGIServer` and `WSGIAdjustments`. OSError: an address cannot be bound.
+    """
+    if application is None:
+        raise TypeError("create_server needs the WSGI application as its first argument")
+    server = WSGIServer(application, WSGIAdjustments(**settings))
+    if map is not None:
+        server.del_channel()
+        server.add_channel(map)
+    return server
+
+
+def serve(application: Callable[..., Any], **settings: Any) -> None:
+    """Serve `application` until Ctrl-C or SIGTERM. Arguments and errors: those of `create_server`.
+
+    Blocking: yes, for the life of the server.
+    """
+    create_server(application, **settings).run()

@@ -1,0 +1,467 @@
+//! `Exchange`: one request and the answer to it, as the worker that serves it sees them.
+//!
+//! Strategy: what the application says is checked and written to bytes at once, so that no object of the
+//! application's is kept. An answer that is whole in memory leaves in one piece. Used by one thread at a time; the
+//! lock is never waited for, and never held while bytes are sent.
+//! Source: PEP 3333; RFC 9112.
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use wiretask_protocol::channel::CloseReason;
+use wiretask_protocol::http::answer::{
+    AnswerBody, AnswerFault, AnswerHead, AnswerPlan, Asking, ServerFields, write_decimal,
+};
+use wiretask_protocol::http::encode;
+use wiretask_protocol::http::request::Request;
+
+use super::environ;
+use super::remote::Remote;
+use super::settings::WsgiSettings;
+use crate::channel::{Disconnected, disconnected, flush, write_all};
+use crate::date::with_date;
+use crate::gil::{self, Section};
+use crate::host::{PythonConnection, is_own};
+
+/// Larger pieces are not copied behind their head.
+const MAX_JOINED_BYTES: usize = 64 * 1024;
+
+/// One request, and the answer to it.
+#[pyclass(frozen, immutable_type, module = "wiretask._native")]
+pub struct Exchange {
+    connection: Arc<PythonConnection>,
+    asking: Asking,
+    answer: Mutex<Answer>,
+}
+
+/// How far the answer is.
+struct Answer {
+    environ: Option<Py<PyDict>>,
+    /// What `start_response` said last.
+    head: Option<AnswerHead>,
+    /// There once the head has been written.
+    plan: Option<AnswerPlan>,
+    /// Of a body of known length, what is still to come.
+    missing_bytes: u64,
+    body_bytes: u64,
+    /// The application gave more than it had announced.
+    excess_bytes: u64,
+    is_ended: bool,
+}
+
+impl Exchange {
+    /// The exchange that `request` begins.
+    pub fn begun_by(
+        py: Python<'_>,
+        settings: &WsgiSettings,
+        connection: &Arc<PythonConnection>,
+        remote: &Remote,
+        mut request: Box<Request>,
+    ) -> PyResult<Py<PyAny>> {
+        let environ = environ::make(py, settings, connection, remote, &mut request)?;
+        let head = request.head();
+        let asking = Asking {
+            version: head.version(),
+            is_head: head.method() == b"HEAD",
+            keep_alive: head.keep_alive(),
+        };
+        let answer = Answer {
+            environ: Some(environ.unbind()),
+            head: None,
+            plan: None,
+            missing_bytes: 0,
+            body_bytes: 0,
+            excess_bytes: 0,
+            is_ended: false,
+        };
+        let exchange = Self { connection: Arc::clone(connection), asking, answer: Mutex::new(answer) };
+        Ok(Py::new(py, exchange)?.into_any())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Answer> {
+        self.answer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Write the head, if it has not been, and say how the answer goes on.
+    fn begin(
+        &self,
+        answer: &mut Answer,
+        whole_length: Option<u64>,
+        out: &mut Vec<u8>,
+    ) -> PyResult<AnswerPlan> {
+        if let Some(plan) = answer.plan {
+            return Ok(plan);
+        }
+        let Some(head) = &answer.head else {
+            return Err(PyAssertionError::new_err(
+                "start_response() was not called before the first part of the body",
+            ));
+        };
+        let plan = head.plan(self.asking, whole_length);
+        let ident = self.ident();
+        with_date(|date| head.write(self.asking, plan, whole_length, ServerFields { date, ident }, out));
+        answer.plan = Some(plan);
+        if let AnswerBody::Length(length) = plan.body {
+            answer.missing_bytes = length;
+        }
+        Ok(plan)
+    }
+
+    fn ident(&self) -> &[u8] {
+        self.connection.core().host.wsgi.as_ref().map_or(b"", |settings| &settings.ident)
+    }
+
+    /// Write a part of the body; what does not belong to it is counted and left out.
+    fn add_part(&self, py: Python<'_>, data: &[u8], whole_length: Option<u64>) -> PyResult<()> {
+        let mut out = Vec::new();
+        let mut part = data;
+        let is_large;
+        {
+            let mut answer = self.lock();
+            let plan = self.begin(&mut answer, whole_length, &mut out)?;
+            match plan.body {
+                AnswerBody::Nothing => part = b"",
+                AnswerBody::Length(_) => {
+                    let missing = usize::try_from(answer.missing_bytes).unwrap_or(usize::MAX);
+                    part = &data[..data.len().min(missing)];
+                    answer.missing_bytes -= part.len() as u64;
+                    answer.excess_bytes += (data.len() - part.len()) as u64;
+                }
+                AnswerBody::Chunked | AnswerBody::UntilClose => {}
+            }
+            answer.body_bytes += part.len() as u64;
+            is_large = part.len() > MAX_JOINED_BYTES && plan.body != AnswerBody::Chunked;
+            match plan.body {
+                AnswerBody::Chunked => encode::chunk(part, &mut out),
+                _ if !is_large => out.extend_from_slice(part),
+                _ => {}
+            }
+        }
+        self.send(py, &out)?;
+        if is_large { self.send(py, part) } else { Ok(()) }
+    }
+
+    fn send(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
+        if data.is_empty() {
+            return Ok(());
+        }
+        if !is_own(&self.connection) {
+            return Err(disconnected(py));
+        }
+        write_all(py, &self.connection, data).map_err(|Disconnected| disconnected(py))
+    }
+
+    fn close_when_done(&self, py: Python<'_>) {
+        if is_own(&self.connection) {
+            gil::detached(py, Section::Send, || self.connection.close_when_done());
+        }
+    }
+
+    /// The answer is whole: the connection goes on, or closes when it is out.
+    fn conclude(&self, py: Python<'_>, plan: AnswerPlan) {
+        if !plan.keep_alive {
+            self.close_when_done(py);
+        }
+    }
+}
+
+#[pymethods]
+impl Exchange {
+    /// The environ of the request, once; it is the caller's.
+    fn take_environ(&self) -> PyResult<Py<PyDict>> {
+        self.lock().environ.take().ok_or_else(|| PyRuntimeError::new_err("the environ has been taken"))
+    }
+
+    /// Begin the answer; WSGI's `start_response`. Return WSGI's `write`.
+    ///
+    /// Raises:
+    ///     TypeError: status, a name or a value is no str, or headers no list of tuples of two.
+    ///     ValueError: one of them cannot be sent as it is (a line break in it, say); the error names it.
+    ///     AssertionError: it was called before, and `exc_info` is not given.
+    ///     The exception in `exc_info`, if the head has been sent.
+    /// After failure: as if it had not been called.
+    #[pyo3(signature = (status, headers, exc_info=None, /))]
+    fn start_response<'py>(
+        slf: &Bound<'py, Self>,
+        status: &Bound<'py, PyAny>,
+        headers: &Bound<'py, PyAny>,
+        exc_info: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let this = slf.get();
+        if let Some(exc_info) = exc_info {
+            if this.lock().plan.is_some() {
+                return Err(PyErr::from_value(exc_info.get_item(1)?));
+            }
+        } else if this.lock().head.is_some() {
+            return Err(PyAssertionError::new_err(
+                "start_response() was called a second time, without exc_info",
+            ));
+        }
+        let head = read_head(status, headers)?;
+        this.lock().head = Some(head);
+        slf.getattr(pyo3::intern!(slf.py(), "write"))
+    }
+
+    /// Send a part of the body; WSGI's `write`. What goes beyond the announced length is left out.
+    ///
+    /// Raises:
+    ///     TypeError: it is not bytes. AssertionError: `start_response` was not called.
+    ///     ClientDisconnectedError: the client has gone.
+    #[pyo3(signature = (data, /))]
+    fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
+        let data = part_of_body(data)?;
+        if data.as_bytes().is_empty() {
+            return Ok(());
+        }
+        self.add_part(py, data.as_bytes(), None)?;
+        flush(py, &self.connection, false)
+    }
+
+    /// Send the whole answer, if `result` is a list or tuple of nothing but bytes, and all is as announced; else
+    /// False, and nothing was sent.
+    #[pyo3(signature = (result, /))]
+    fn finish(&self, py: Python<'_>, result: &Bound<'_, PyAny>) -> PyResult<bool> {
+        let Some(parts) = Parts::of(result) else { return Ok(false) };
+        let Some(length) = parts.length() else { return Ok(false) };
+        let mut out = Vec::with_capacity(512);
+        let mut is_large = false;
+        let plan = {
+            let mut answer = self.lock();
+            let Some(head) = &answer.head else { return Ok(false) };
+            let is_as_announced = head.content_length().is_none_or(|announced| announced == length);
+            if answer.plan.is_some() || !(is_as_announced || self.asking.is_head) {
+                return Ok(false);
+            }
+            let plan = self.begin(&mut answer, Some(length), &mut out)?;
+            answer.missing_bytes = 0;
+            answer.is_ended = true;
+            if plan.body != AnswerBody::Nothing {
+                answer.body_bytes = length;
+                is_large = length > MAX_JOINED_BYTES as u64;
+                if !is_large {
+                    parts.each(|part| {
+                        out.extend_from_slice(part);
+                        Ok(())
+                    })?;
+                }
+            }
+            plan
+        };
+        self.send(py, &out)?;
+        if is_large {
+            parts.each(|part| self.send(py, part))?;
+        }
+        self.conclude(py, plan);
+        Ok(true)
+    }
+
+    /// End the answer: nothing more comes. A body shorter than was announced makes it an error.
+    ///
+    /// Raises:
+    ///     AssertionError: `start_response` was not called.
+    ///     ValueError: the body is shorter than its Content-Length; the connection is closing.
+    fn end(&self, py: Python<'_>) -> PyResult<()> {
+        let mut out = Vec::new();
+        let (plan, missing) = {
+            let mut answer = self.lock();
+            if answer.is_ended {
+                return Ok(());
+            }
+            let plan = self.begin(&mut answer, Some(0), &mut out)?;
+            answer.is_ended = true;
+            if plan.body == AnswerBody::Chunked {
+                out.extend_from_slice(b"0\r\n\r\n");
+            }
+            (plan, answer.missing_bytes)
+        };
+        self.send(py, &out)?;
+        if missing > 0 {
+            self.close_when_done(py);
+            return Err(PyValueError::new_err(format!(
+                "the body ends {missing} bytes before the Content-Length that was announced"
+            )));
+        }
+        self.conclude(py, plan);
+        Ok(())
+    }
+
+    /// The application has failed: answer with this status and text, in place of whatever it began, and close; if
+    /// the head has been sent, close so that the client sees that the answer is not whole.
+    #[pyo3(signature = (status, text, /))]
+    fn fail(&self, py: Python<'_>, status: &str, text: &[u8]) -> PyResult<()> {
+        let mut out = Vec::new();
+        let plan = {
+            let mut answer = self.lock();
+            if answer.is_ended {
+                return Ok(());
+            }
+            answer.is_ended = true;
+            if answer.plan.is_none() {
+                let mut head = AnswerHead::new(status.as_bytes()).map_err(|fault| refusal(fault, status))?;
+                let mut length = Vec::new();
+                write_decimal(text.len() as u64, &mut length);
+                for (name, value) in
+                    [(&b"Content-Type"[..], &b"text/plain; charset=utf-8"[..]), (b"Content-Length", &length)]
+                {
+                    head.add(name, value).map_err(|fault| refusal(fault, status))?;
+                }
+                answer.head = Some(head);
+                let asking = Asking { keep_alive: false, ..self.asking };
+                let Some(head) = &answer.head else { return Ok(()) };
+                let plan = head.plan(asking, None);
+                let ident = self.ident();
+                with_date(|date| head.write(asking, plan, None, ServerFields { date, ident }, &mut out));
+                if plan.body != AnswerBody::Nothing {
+                    out.extend_from_slice(text);
+                    answer.body_bytes = text.len() as u64;
+                }
+                answer.plan = Some(plan);
+                None
+            } else {
+                answer.plan
+            }
+        };
+        match plan {
+            // The end of the connection would be the end of the body.
+            Some(AnswerPlan { body: AnswerBody::UntilClose, .. }) if is_own(&self.connection) => {
+                self.connection.abort(CloseReason::Aborted);
+                Ok(())
+            }
+            Some(_) => {
+                self.close_when_done(py);
+                Ok(())
+            }
+            None => {
+                let written = self.send(py, &out);
+                self.close_when_done(py);
+                written
+            }
+        }
+    }
+
+    /// Whether the head has been sent, so that another answer is not possible any more.
+    #[getter]
+    fn head_sent(&self) -> bool {
+        self.lock().plan.is_some()
+    }
+
+    /// Whether `start_response` was called.
+    #[getter]
+    fn is_started(&self) -> bool {
+        self.lock().head.is_some()
+    }
+
+    /// The status that was sent, or is to be; 0: none yet.
+    #[getter]
+    fn status(&self) -> u16 {
+        self.lock().head.as_ref().map_or(0, AnswerHead::status)
+    }
+
+    /// How many bytes of the body were sent, before any coding.
+    #[getter]
+    fn body_bytes(&self) -> u64 {
+        self.lock().body_bytes
+    }
+
+    /// How many bytes the application gave beyond the Content-Length that it had announced.
+    #[getter]
+    fn excess_bytes(&self) -> u64 {
+        self.lock().excess_bytes
+    }
+}
+
+/// A list or a tuple, exactly, of bytes, exactly: reading it runs no code of the application's.
+enum Parts<'a, 'py> {
+    List(&'a Bound<'py, PyList>),
+    Tuple(&'a Bound<'py, PyTuple>),
+}
+
+impl<'a, 'py> Parts<'a, 'py> {
+    fn of(result: &'a Bound<'py, PyAny>) -> Option<Self> {
+        if let Ok(list) = result.cast_exact::<PyList>() {
+            return Some(Self::List(list));
+        }
+        result.cast_exact::<PyTuple>().ok().map(Self::Tuple)
+    }
+
+    /// The length of all of them; `None` if one of them is not bytes.
+    fn length(&self) -> Option<u64> {
+        let mut length = 0;
+        self.each(|part| {
+            length += part.len() as u64;
+            Ok(())
+        })
+        .ok()?;
+        Some(length)
+    }
+
+    fn each(&self, mut look: impl FnMut(&[u8]) -> PyResult<()>) -> PyResult<()> {
+        match self {
+            Self::List(list) => list.iter().try_for_each(|part| look(exact_bytes(&part)?)),
+            Self::Tuple(tuple) => tuple.iter().try_for_each(|part| look(exact_bytes(&part)?)),
+        }
+    }
+}
+
+fn exact_bytes<'a>(part: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
+    let Ok(bytes) = part.cast_exact::<PyBytes>() else {
+        return Err(PyTypeError::new_err("not bytes"));
+    };
+    Ok(bytes.as_bytes())
+}
+
+fn part_of_body<'a, 'py>(data: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyBytes>> {
+    data.cast::<PyBytes>().map_err(|_| {
+        let kind = data.get_type();
+        PyTypeError::new_err(format!("a part of the body is bytes, not {kind}"))
+    })
+}
+
+/// Read what an application passes to `start_response`.
+fn read_head(status: &Bound<'_, PyAny>, headers: &Bound<'_, PyAny>) -> PyResult<AnswerHead> {
+    let mut head = with_text(status, "the status", |text| {
+        AnswerHead::new(text).map_err(|fault| refusal(fault, &String::from_utf8_lossy(text)))
+    })?;
+    let Ok(headers) = headers.cast::<PyList>() else {
+        let kind = headers.get_type();
+        return Err(PyTypeError::new_err(format!("headers are a list of (name, value), not {kind}")));
+    };
+    for pair in headers.iter() {
+        let Some(pair) = pair.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2) else {
+            return Err(PyTypeError::new_err("a header is a tuple (name, value)"));
+        };
+        let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
+        with_text(&name, "a header name", |name| {
+            with_text(&value, "a header value", |value| {
+                head.add(name, value).map_err(|fault| {
+                    refusal(
+                        fault,
+                        &format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value)),
+                    )
+                })
+            })
+        })?;
+    }
+    Ok(head)
+}
+
+/// Let `look` see a str as bytes, each character one.
+fn with_text<R>(text: &Bound<'_, PyAny>, what: &str, look: impl FnOnce(&[u8]) -> PyResult<R>) -> PyResult<R> {
+    let Ok(string) = text.cast::<PyString>() else {
+        let kind = text.get_type();
+        return Err(PyTypeError::new_err(format!("{what} is a str, not {kind}")));
+    };
+    let not_latin1 =
+        || PyValueError::new_err(format!("{what} has characters in it that are not in Latin-1 (PEP 3333)"));
+    let utf8 = string.to_str().map_err(|_| not_latin1())?;
+    if utf8.is_ascii() {
+        return look(utf8.as_bytes());
+    }
+    let bytes: Result<Vec<u8>, _> = utf8.chars().map(u8::try_from).collect();
+    look(&bytes.map_err(|_| not_latin1())?)
+}
+
+fn refusal(fault: AnswerFault, what: &str) -> PyErr {
+    PyValueError::new_err(format!("{fault}; not {what:?}"))
+}

@@ -1,0 +1,70 @@
+//! The names of header fields as an environ has them: `HTTP_USER_AGENT` for `User-Agent`.
+//!
+//! Strategy: the keys that were made are kept, for as long as there are not too many of them: clients send the same
+//! few names, written the same way, again and again.
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+use std::sync::Mutex;
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyString;
+
+/// So many are kept; what a hostile client makes up cannot grow without end.
+const MAX_KEYS: usize = 512;
+/// Longer ones are made anew each time.
+const MAX_NAME_BYTES: usize = 64;
+
+type Keys = HashMap<Box<[u8]>, Option<Py<PyString>>, BuildHasherDefault<Fnv>>;
+
+/// The hash of Fowler, Noll and Vo. That names may be made to collide costs little: there are few, and short ones.
+struct Fnv(u64);
+
+impl Default for Fnv {
+    fn default() -> Self {
+        Self(0xcbf2_9ce4_8422_2325)
+    }
+}
+
+impl Hasher for Fnv {
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
+
+static KEYS: PyOnceLock<Mutex<Keys>> = PyOnceLock::new();
+
+/// The key of a field, or `None` for one that an environ does not have: a name with an underscore would be mistaken
+/// for the one with a hyphen, which a proxy may have vouched for.
+pub fn key_of(py: Python<'_>, name: &[u8]) -> Option<Py<PyString>> {
+    let keys = KEYS.get_or_init(py, || Mutex::new(Keys::default()));
+    // Never waits: whoever has the lock holds the interpreter, and runs no Python.
+    let mut keys = keys.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some(key) = keys.get(name) {
+        return key.as_ref().map(|key| key.clone_ref(py));
+    }
+    let key = make_key(py, name);
+    if name.len() <= MAX_NAME_BYTES && keys.len() < MAX_KEYS {
+        keys.insert(name.into(), key.as_ref().map(|key| key.clone_ref(py)));
+    }
+    key
+}
+
+fn make_key(py: Python<'_>, name: &[u8]) -> Option<Py<PyString>> {
+    if name.contains(&b'_') {
+        return None;
+    }
+    let upper = |byte: &u8| if *byte == b'-' { '_' } else { char::from(byte.to_ascii_uppercase()) };
+    let text: String = name.iter().map(upper).collect();
+    let key = match text.as_str() {
+        "CONTENT_TYPE" | "CONTENT_LENGTH" => text,
+        _ => format!("HTTP_{text}"),
+    };
+    Some(PyString::intern(py, &key).unbind())
+}

@@ -1,0 +1,14 @@
+//! WSGI: what a worker is handed in place of a bare request, when the server serves an application.
+//!
+//! Strategy: Rust makes the environ and writes the answer; Python calls the application (`wiretask.wsgi`), so that no
+//! Rust frame lies below it. Nothing here runs Python code, or drops the last reference to an application's object.
+//! Source: PEP 3333.
+mod environ;
+mod exchange;
+mod header_keys;
+mod remote;
+mod settings;
+
+pub use exchange::Exchange;
+pub use remote::{ClientDisconnected, Remote};
+pub use settings::WsgiSettings;

@@ -1,0 +1,29 @@
+//! What all environs and answers of one server have in common.
+use pyo3::exceptions::PyKeyError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyString};
+
+/// The settings of a server that serves an application.
+pub struct WsgiSettings {
+    /// What every environ begins as.
+    pub environ: Py<PyDict>,
+    /// What `Server` says; empty: there is none.
+    pub ident: Vec<u8>,
+    /// `SCRIPT_NAME`, which is cut off paths; empty, or beginning with a slash and not ending with one.
+    pub url_prefix: Vec<u8>,
+    /// Listeners differ: `SERVER_PORT` is asked of each connection.
+    pub ports_differ: bool,
+}
+
+impl WsgiSettings {
+    /// Read them from the dict that Python passes.
+    pub fn new(settings: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let item = |name: &str| settings.get_item(name)?.ok_or_else(|| PyKeyError::new_err(name.to_owned()));
+        Ok(Self {
+            environ: item("environ")?.cast_into::<PyDict>()?.unbind(),
+            ident: item("ident")?.cast_into::<PyString>()?.to_str()?.as_bytes().to_vec(),
+            url_prefix: item("url_prefix")?.cast_into::<PyString>()?.to_str()?.as_bytes().to_vec(),
+            ports_differ: item("ports_differ")?.extract()?,
+        })
+    }
+}
