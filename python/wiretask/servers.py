@@ -305,6 +305,10 @@ class Server(Dispatcher):
         """Return False: a listening socket writes nothing."""
         return False
 
+    def _class_of_channels(self) -> type[ServerChannel]:
+        """Return the class whose hooks count: what is patched into an instance is not seen."""
+        return type(self).channel_class
+
     def _native_settings(self) -> dict[str, Any]:
         """Return what the loops of this kind of server are told beyond `adj`."""
         return {}
@@ -345,7 +349,7 @@ class Server(Dispatcher):
         with self._lock:
             if self._state != "new" or self._is_stop_asked:
                 return self._state == "running"
-            hooks = hooks_of(type(self), Server, self.channel_class)
+            hooks = hooks_of(type(self), Server, self._class_of_channels())
             dispatcher = self.task_dispatcher
             self._state = "starting"
             try:

@@ -51,7 +51,7 @@ def test_the_search_finds_wall_clocks_and_lets_monotonic_ones_pass() -> None:
 
 
 @pytest.mark.parametrize("crate", ["protocol", "engine", "binding"])
-def test_no_rust_looks_at_the_wall_clock_but_to_tell_the_time(crate: str) -> None:
+def test_no_rust_looks_at_the_wall_clock(crate: str) -> None:
     sources = modules_of(crate)
     assert {
         name for name, source in sources.items() if WALL_CLOCK_IN_RUST.search(rust_code(source))

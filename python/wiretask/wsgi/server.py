@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from wiretask._native import __version__
+from wiretask.channels import ServerChannel
 from wiretask.consumers import HTTPRequest
 from wiretask.event_loop import SocketMap
 from wiretask.servers import Server
@@ -55,6 +56,10 @@ class WSGIServer(Server):
         tasks = figures.pop("tasks", {})
         figures.update({f"tasks_{name}": value for name, value in tasks.items()})
         return {name: value for name, value in figures.items() if isinstance(value, (int, float))}
+
+    def _class_of_channels(self) -> type[ServerChannel]:
+        """Return the class that was made for this application."""
+        return self.channel_class
 
     def _native_settings(self) -> dict[str, Any]:
         adj = self.adj
