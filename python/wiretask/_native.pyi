@@ -31,6 +31,7 @@ __all__ = [
     "LengthPrefixed",
     "Line",
     "Mailroom",
+    "MessageReader",
     "Orphans",
     "QueueWatch",
     "Server",
@@ -217,6 +218,57 @@ class LengthPrefixed(StreamConsumer):
 
         Raises:
             ValueError: as the constructor. TypeError: called on a subclass.
+        """
+
+@final
+class MessageReader:
+    """Reads message after message of one kind: takes blocks of the stream, returns the messages that end in each.
+
+    The same messages, and in the end the same error, as from a fresh consumer for each message in turn, without
+    an object and a call for each. Between two blocks it holds the beginning of one message, within its limit.
+    One thread at a time per object; several are safe, but find the stream mixed. No method blocks.
+    """
+
+    def __new__(cls, parser_class: type[Line] | type[LengthPrefixed] | ConsumerFactory, /) -> Self:
+        """A reader at the beginning of a message.
+
+        Args:
+            parser_class: what a server takes as such: `Line`, `LengthPrefixed`, or what `configured()` of these
+                two, of `Delimiter` or of `FixedStream` made.
+        Raises:
+            TypeError: it is something else. HTTP messages are more than a value, so they are not read like this.
+        """
+
+    def received_many(self, data: Buffer, /) -> list[bytes]:
+        """Take the next bytes of the stream, and return the messages that they complete, in order.
+
+        All of data is consumed, or all up to an `error`. Blank lines are messages too: b"".
+
+        Args:
+            data: the next bytes, in order; may be empty; any length. `bytes` is the fast path; any other
+                contiguous buffer is copied in small pieces. It may be re-used after the call.
+        Returns:
+            The messages that came before the error too, if there is one; nothing ever after that.
+        Raises:
+            TypeError: data is not bytes-like or not contiguous. A peer's error never raises: see `error`.
+        After failure: `error` is set, nothing more is consumed.
+        """
+
+    @property
+    def error(self) -> ProtocolError | None:
+        """The peer's fault, or None; a new exception object at each access.
+
+        Its `offset_bytes` counts from the beginning of the message that it is in: as the consumer's own.
+        """
+
+    @property
+    def consumed_bytes(self) -> int:
+        """How many bytes of the stream were consumed in all; an `error` lies right before this place."""
+
+    def end_of_input(self) -> None:
+        """Tell it that the peer will send nothing more.
+
+        In the middle of a message that is an `IncompleteMessageError`; between two messages nothing changes.
         """
 
 _D = TypeVar("_D")

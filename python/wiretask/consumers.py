@@ -14,6 +14,13 @@ by keyword; `FixedStream` and `Delimiter` mean nothing without an argument of th
 `configured()`. A subclass in Python works too, and is then a Python parser like any
 other.
 
+A program that is no server and wants all messages of a stream need not make a consumer for each:
+
+    reader = MessageReader(Line.configured(max_bytes=1000))
+    while reader.error is None and (block := file.read(65536)):
+        for line in reader.received_many(block):
+            ...
+
 `HTTPRequest` and `HTTPResponse` have a head that can be asked before the body has come, and may pass the body on
 instead of holding it:
 
@@ -42,6 +49,7 @@ from wiretask._native import (
     HTTPResponse,
     LengthPrefixed,
     Line,
+    MessageReader,
     StreamConsumer,
 )
 from wiretask.interfaces import IStreamConsumer
@@ -56,6 +64,7 @@ __all__ = [
     "HTTPResponse",
     "LengthPrefixed",
     "Line",
+    "MessageReader",
     "StreamConsumer",
 ]
 

@@ -23,7 +23,7 @@ mod _native {
     #[pymodule_export]
     use crate::consumers::{
         Chunked, ConsumerFactory, Delimiter, FixedStream, HTTPHeaders, HTTPRequest, HTTPResponse,
-        LengthPrefixed, Line, StreamConsumer,
+        LengthPrefixed, Line, MessageReader, StreamConsumer,
     };
     #[pymodule_export]
     use crate::errors::protocol_error_examples;

@@ -10,7 +10,7 @@ mod channel_simulation;
 mod consumer_outcome;
 
 use channel_simulation::{Event, LARGEST_WRITE, LINE_LIMIT, Simulation};
-use consumer_outcome::{deliver, ends_with_the_stream, outcome};
+use consumer_outcome::{deliver, ends_with_the_stream, one_after_another, outcome, read_messages};
 use wiretask_protocol::channel::ChannelMode;
 use wiretask_protocol::consumer::StreamConsumer;
 use wiretask_protocol::error::{ErrorKind, ProtocolError};
@@ -27,6 +27,7 @@ pub fn check_consumer(input: &[u8], make: impl Fn(u8) -> Result<ConsumerSpec, Sp
     check_cuts(&spec, stream, cuts);
     check_end_of_input(&spec, stream, cuts);
     check_round_trip(&spec, stream);
+    check_reader(&spec, stream, cuts);
 }
 
 /// Laws 1, 2, 3, 5 and 6: the same outcome for every cut, nothing taken or changed by what follows, no byte looked
@@ -78,6 +79,16 @@ fn check_round_trip(spec: &ConsumerSpec, value: &[u8]) {
     if spec.encode(value, &mut encoded).is_ok() {
         let seen = deliver(&mut spec.new_consumer(), [&encoded[..]]);
         assert_eq!((seen.consumed, seen.value.as_deref()), (encoded.len(), Some(value)), "law 7");
+    }
+}
+
+/// The messages of the stream, read out of blocks: those that a consumer for each of them reads.
+fn check_reader(spec: &ConsumerSpec, stream: &[u8], cuts: u8) {
+    let is_ended = cuts % 2 == 1;
+    for pieces in [vec![stream], stream.chunks(1).collect(), cut(stream, cuts)] {
+        if let Some(reading) = read_messages(spec, pieces, is_ended) {
+            assert_eq!(reading, one_after_another(spec, stream, is_ended), "the cut of the blocks shows");
+        }
     }
 }
 

@@ -46,3 +46,17 @@ pub trait StreamConsumer {
     /// Whether at least one byte was consumed.
     fn is_started(&self) -> bool;
 }
+
+/// A consumer whose value is one stretch of the stream, so that it need not be copied where it lies whole.
+pub trait Framed: StreamConsumer {
+    /// Take bytes as `received` does, but lend the content that lies whole in `data` instead of holding it.
+    ///
+    /// Completed without an error, the content is what is lent, or else what is held.
+    fn received_lending<'d>(&mut self, data: &'d [u8]) -> (usize, Option<&'d [u8]>);
+
+    /// The content that is held.
+    fn held(&self) -> &[u8];
+
+    /// Make it as it was before the first byte. The bytes it looked at stay counted.
+    fn renew(&mut self);
+}

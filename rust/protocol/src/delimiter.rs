@@ -2,10 +2,10 @@
 //!
 //! The limit counts the delimiter: with `max_bytes` bytes seen and no delimiter ended among them, the message is too
 //! long. An empty message is a message.
-use crate::consumer::StreamConsumer;
+use crate::consumer::{Framed, StreamConsumer};
 use crate::error::{ErrorKind, ProtocolError, Unencodable};
 use crate::search::{Needle, Search};
-use crate::unfinished::{OutOfMemory, Unfinished};
+use crate::unfinished::Unfinished;
 use alloc::{sync::Arc, vec::Vec};
 
 /// Takes everything up to the delimiter's first occurrence; its value is what stands before it.
@@ -60,14 +60,24 @@ impl Delimiter {
         self.search.examined_bytes()
     }
 
-    /// Add the last piece of the message, which ends with (the end of) the delimiter.
-    fn finish(&mut self, last: &[u8]) -> Result<(), OutOfMemory> {
+    /// Take the last piece of the message, which ends with (the end of) the delimiter; what is lent of it is the
+    /// whole message.
+    fn finish<'d>(&mut self, last: &'d [u8]) -> Option<&'d [u8]> {
+        self.is_ended = true;
         let held = self.value.as_slice().len();
         let len = held + last.len() - self.needle.as_bytes().len();
+        if held == 0 {
+            return Some(&last[..len]);
+        }
         self.value.truncate(len);
-        self.value.extend(&last[..len.saturating_sub(held)], len as u64)?;
-        self.is_ended = true;
-        Ok(())
+        self.hold(&last[..len.saturating_sub(held)], len as u64);
+        None
+    }
+
+    fn hold(&mut self, content: &[u8], max_len: u64) {
+        if self.value.extend(content, max_len).is_err() {
+            self.fail(ErrorKind::OutOfMemory { limit_bytes: self.taken_bytes });
+        }
     }
 
     fn fail(&mut self, kind: ErrorKind) {
@@ -76,26 +86,49 @@ impl Delimiter {
     }
 }
 
-impl StreamConsumer for Delimiter {
-    fn received(&mut self, data: &[u8]) -> usize {
+impl Framed for Delimiter {
+    #[inline]
+    fn received_lending<'d>(&mut self, data: &'d [u8]) -> (usize, Option<&'d [u8]>) {
         if self.is_completed() {
-            return 0;
+            return (0, None);
         }
         let room = usize::try_from(self.max_bytes - self.taken_bytes).unwrap_or(usize::MAX);
         let window = &data[..data.len().min(room)];
         let end = self.search.find_end(&self.needle, window);
         let taken = end.unwrap_or(window.len());
         self.taken_bytes += taken as u64;
-        let kept = match end {
+        let lent = match end {
             Some(end) => self.finish(&window[..end]),
             None if self.taken_bytes == self.max_bytes => {
                 self.fail(ErrorKind::MessageTooLong { limit_bytes: self.max_bytes });
-                Ok(())
+                None
             }
-            None => self.value.extend(window, self.max_bytes),
+            None => {
+                self.hold(window, self.max_bytes);
+                None
+            }
         };
-        if kept.is_err() {
-            self.fail(ErrorKind::OutOfMemory { limit_bytes: self.taken_bytes });
+        (taken, lent)
+    }
+
+    fn held(&self) -> &[u8] {
+        self.value()
+    }
+
+    fn renew(&mut self) {
+        self.taken_bytes = 0;
+        self.search.restart();
+        self.value.clear();
+        self.is_ended = false;
+        self.error = None;
+    }
+}
+
+impl StreamConsumer for Delimiter {
+    fn received(&mut self, data: &[u8]) -> usize {
+        let (taken, lent) = self.received_lending(data);
+        if let Some(content) = lent {
+            self.hold(content, content.len() as u64);
         }
         taken
     }

@@ -190,6 +190,18 @@ impl fmt::Display for Unencodable {
 
 impl core::error::Error for Unencodable {}
 
+/// There was no memory to be had.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfMemory;
+
+impl fmt::Display for OutOfMemory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("there is no memory for it")
+    }
+}
+
+impl core::error::Error for OutOfMemory {}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,5 +1,5 @@
 //! A message of a length known beforehand.
-use crate::consumer::StreamConsumer;
+use crate::consumer::{Framed, StreamConsumer};
 use crate::error::{ErrorKind, ProtocolError};
 use crate::unfinished::Unfinished;
 use alloc::vec::Vec;
@@ -34,22 +34,50 @@ impl Fixed {
         self.value.take()
     }
 
+    fn hold(&mut self, content: &[u8]) {
+        if self.value.extend(content, self.length_bytes).is_err() {
+            self.fail(ErrorKind::OutOfMemory { limit_bytes: self.taken_bytes });
+        }
+    }
+
     fn fail(&mut self, kind: ErrorKind) {
         self.value.clear();
         self.error = Some(ProtocolError::new(kind, self.taken_bytes));
     }
 }
 
-impl StreamConsumer for Fixed {
-    fn received(&mut self, data: &[u8]) -> usize {
+impl Framed for Fixed {
+    #[inline]
+    fn received_lending<'d>(&mut self, data: &'d [u8]) -> (usize, Option<&'d [u8]>) {
         if self.is_completed() {
-            return 0;
+            return (0, None);
         }
         let missing = self.length_bytes - self.taken_bytes;
         let taken = usize::try_from(missing).map_or(data.len(), |missing| missing.min(data.len()));
+        let content = &data[..taken];
+        if taken as u64 == self.length_bytes {
+            self.taken_bytes = self.length_bytes;
+            return (taken, Some(content));
+        }
         self.taken_bytes += taken as u64;
-        if self.value.extend(&data[..taken], self.length_bytes).is_err() {
-            self.fail(ErrorKind::OutOfMemory { limit_bytes: self.taken_bytes });
+        self.hold(content);
+        (taken, None)
+    }
+
+    fn held(&self) -> &[u8] {
+        self.value()
+    }
+
+    fn renew(&mut self) {
+        *self = Self::new(self.length_bytes);
+    }
+}
+
+impl StreamConsumer for Fixed {
+    fn received(&mut self, data: &[u8]) -> usize {
+        let (taken, lent) = self.received_lending(data);
+        if let Some(content) = lent {
+            self.hold(content);
         }
         taken
     }

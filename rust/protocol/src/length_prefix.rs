@@ -4,7 +4,7 @@
 //! first byte of content; memory follows the content that arrived, never the length that was announced. A varint
 //! must be in its shortest form, so that every message has one encoding.
 //! Source: LEB128 as in DWARF 5, section 7.6, and Protocol Buffers.
-use crate::consumer::StreamConsumer;
+use crate::consumer::{Framed, StreamConsumer};
 use crate::error::{ErrorKind, ProtocolError, Unencodable};
 use crate::limits::MAX_VARINT_BYTES;
 use crate::unfinished::Unfinished;
@@ -142,30 +142,60 @@ impl LengthPrefixed {
         }
     }
 
-    /// Take bytes of the content; the number taken.
-    fn take_content(&mut self, data: &[u8]) -> usize {
+    /// Take bytes of the content; the number taken, and the content if it is whole.
+    fn take_content<'d>(&mut self, data: &'d [u8]) -> (usize, Option<&'d [u8]>) {
         let missing = usize::try_from(self.length - self.content_bytes).unwrap_or(usize::MAX);
         let taken = data.len().min(missing);
+        let content = &data[..taken];
         self.content_bytes += taken as u64;
-        if self.value.extend(&data[..taken], self.length).is_err() {
+        if taken as u64 == self.length {
+            return (taken, Some(content));
+        }
+        self.hold(content);
+        (taken, None)
+    }
+
+    fn hold(&mut self, content: &[u8]) {
+        if self.value.extend(content, self.length).is_err() {
             self.fail(ErrorKind::OutOfMemory { limit_bytes: self.taken_bytes() });
         }
-        taken
     }
 }
 
-impl StreamConsumer for LengthPrefixed {
-    fn received(&mut self, data: &[u8]) -> usize {
+impl Framed for LengthPrefixed {
+    #[inline]
+    fn received_lending<'d>(&mut self, data: &'d [u8]) -> (usize, Option<&'d [u8]>) {
         let mut at = 0;
+        let mut lent = None;
         while at < data.len() && !self.is_completed() {
             if self.is_prefix_read {
-                at += self.take_content(&data[at..]);
+                let (taken, content) = self.take_content(&data[at..]);
+                at += taken;
+                lent = content;
             } else {
                 self.take_prefix_byte(data[at]);
                 at += 1;
             }
         }
-        at
+        (at, lent)
+    }
+
+    fn held(&self) -> &[u8] {
+        self.value()
+    }
+
+    fn renew(&mut self) {
+        *self = Self::new(self.format, self.max_bytes);
+    }
+}
+
+impl StreamConsumer for LengthPrefixed {
+    fn received(&mut self, data: &[u8]) -> usize {
+        let (taken, lent) = self.received_lending(data);
+        if let Some(content) = lent {
+            self.hold(content);
+        }
+        taken
     }
 
     fn is_completed(&self) -> bool {

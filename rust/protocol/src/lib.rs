@@ -16,6 +16,7 @@ pub mod lazy;
 pub mod length_prefix;
 pub mod limits;
 pub mod line;
+pub mod message_reader;
 pub mod native;
 pub mod output;
 pub mod search;

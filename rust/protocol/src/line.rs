@@ -2,10 +2,10 @@
 //!
 //! A carriage return elsewhere is content. The limit counts the terminator: with `max_bytes` bytes seen and no line
 //! feed among them, the line is too long.
-use crate::consumer::StreamConsumer;
+use crate::consumer::{Framed, StreamConsumer};
 use crate::error::{ErrorKind, ProtocolError, Unencodable};
 use crate::search::Search;
-use crate::unfinished::{OutOfMemory, Unfinished};
+use crate::unfinished::Unfinished;
 use alloc::vec::Vec;
 
 /// Takes one line; its value is the line without its terminator. A blank line is `empty`.
@@ -55,17 +55,27 @@ impl Line {
         self.search.examined_bytes()
     }
 
-    /// Add the last piece of the line, without its line feed.
-    fn finish(&mut self, last: &[u8]) -> Result<(), OutOfMemory> {
-        if let (true, [content @ .., b'\r']) = (last.is_empty(), self.value.as_slice()) {
-            let len = content.len();
+    /// Take the last piece of the line, without its line feed; what is lent of it is the whole line.
+    fn finish<'d>(&mut self, last: &'d [u8]) -> Option<&'d [u8]> {
+        self.is_ended = true;
+        let content = last.strip_suffix(b"\r").unwrap_or(last);
+        if self.value.as_slice().is_empty() {
+            self.is_blank = content.is_empty();
+            return Some(content);
+        }
+        if let (true, [held @ .., b'\r']) = (last.is_empty(), self.value.as_slice()) {
+            let len = held.len();
             self.value.truncate(len);
         }
-        let content = last.strip_suffix(b"\r").unwrap_or(last);
-        self.value.extend(content, (self.value.as_slice().len() + content.len()) as u64)?;
-        self.is_ended = true;
-        self.is_blank = self.value.as_slice().is_empty();
-        Ok(())
+        self.is_blank = content.is_empty() && self.value.as_slice().is_empty();
+        self.hold(content, (self.value.as_slice().len() + content.len()) as u64);
+        None
+    }
+
+    fn hold(&mut self, content: &[u8], max_len: u64) {
+        if self.value.extend(content, max_len).is_err() {
+            self.fail(ErrorKind::OutOfMemory { limit_bytes: self.taken_bytes });
+        }
     }
 
     fn fail(&mut self, kind: ErrorKind) {
@@ -74,26 +84,45 @@ impl Line {
     }
 }
 
-impl StreamConsumer for Line {
-    fn received(&mut self, data: &[u8]) -> usize {
+impl Framed for Line {
+    #[inline]
+    fn received_lending<'d>(&mut self, data: &'d [u8]) -> (usize, Option<&'d [u8]>) {
         if self.is_completed() {
-            return 0;
+            return (0, None);
         }
         let room = usize::try_from(self.max_bytes - self.taken_bytes).unwrap_or(usize::MAX);
         let window = &data[..data.len().min(room)];
         let end = self.search.find_byte(b'\n', window);
         let taken = end.map_or(window.len(), |index| index + 1);
         self.taken_bytes += taken as u64;
-        let kept = match end {
+        let lent = match end {
             Some(index) => self.finish(&window[..index]),
             None if self.taken_bytes == self.max_bytes => {
                 self.fail(ErrorKind::LineTooLong { limit_bytes: self.max_bytes });
-                Ok(())
+                None
             }
-            None => self.value.extend(window, self.max_bytes),
+            None => {
+                self.hold(window, self.max_bytes);
+                None
+            }
         };
-        if kept.is_err() {
-            self.fail(ErrorKind::OutOfMemory { limit_bytes: self.taken_bytes });
+        (taken, lent)
+    }
+
+    fn held(&self) -> &[u8] {
+        self.value()
+    }
+
+    fn renew(&mut self) {
+        *self = Self { search: self.search, ..Self::new(self.max_bytes) };
+    }
+}
+
+impl StreamConsumer for Line {
+    fn received(&mut self, data: &[u8]) -> usize {
+        let (taken, lent) = self.received_lending(data);
+        if let Some(content) = lent {
+            self.hold(content, content.len() as u64);
         }
         taken
     }

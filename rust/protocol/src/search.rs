@@ -89,6 +89,11 @@ impl Search {
         }
     }
 
+    /// Forget what was matched, for a search in another stream.
+    pub fn restart(&mut self) {
+        self.matched = 0;
+    }
+
     /// Look for a single byte, which needs no memory between calls.
     pub fn find_byte(&mut self, byte: u8, data: &[u8]) -> Option<usize> {
         let found = memchr(byte, data);

@@ -3,6 +3,7 @@
 //! Grows with what really arrives, never with what was announced: by doubling, capped by what the message can still
 //! become, so that a message that is whole in one call costs one allocation of its exact size. A refused allocation
 //! is an answer, not an abort.
+use crate::error::OutOfMemory;
 use alloc::vec::Vec;
 
 /// A value under construction. Empty, it holds no heap.
@@ -10,10 +11,6 @@ use alloc::vec::Vec;
 pub(crate) struct Unfinished {
     bytes: Vec<u8>,
 }
-
-/// The allocator had no memory to give.
-#[derive(Debug)]
-pub(crate) struct OutOfMemory;
 
 impl Unfinished {
     /// Add `data`; `max_len` is the longest the value can become (at least what it is after this call).

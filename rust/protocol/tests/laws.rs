@@ -7,7 +7,7 @@
 mod consumer_outcome;
 mod http_streams;
 
-use consumer_outcome::{deliver, ends_with_the_stream, outcome};
+use consumer_outcome::{deliver, ends_with_the_stream, one_after_another, outcome, read_messages};
 use proptest::prelude::*;
 use wiretask_protocol::consumer::StreamConsumer;
 use wiretask_protocol::error::{ErrorKind, ProtocolError};
@@ -192,6 +192,25 @@ proptest! {
             stream.extend_from_slice(&more);
             let outcome = deliver(&mut spec.new_consumer(), [&stream[..]]);
             prop_assert_eq!((outcome.consumed, outcome.value), (encoded, Some(value)));
+        }
+    }
+
+    #[test]
+    fn a_reader_reads_what_a_consumer_for_each_message_reads(
+        (spec, more) in any_case(),
+        values in proptest::collection::vec(any_value(), 0..8),
+        places in proptest::collection::vec(any::<usize>(), 0..8),
+        is_ended in any::<bool>(),
+    ) {
+        let mut stream = Vec::new();
+        for value in values {
+            let _one_that_cannot_be_encoded_is_left_out = spec.encode(&value, &mut stream);
+        }
+        stream.extend_from_slice(&more);
+        for pieces in [vec![&stream[..]], stream.chunks(1).collect(), cut(&stream, &places)] {
+            if let Some(reading) = read_messages(&spec, pieces, is_ended) {
+                prop_assert_eq!(reading, one_after_another(&spec, &stream, is_ended));
+            }
         }
     }
 

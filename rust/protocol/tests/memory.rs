@@ -9,6 +9,7 @@ use wiretask_protocol::consumer::StreamConsumer;
 use wiretask_protocol::http::response_head::Asked;
 use wiretask_protocol::length_prefix::{ByteOrder, LengthFormat};
 use wiretask_protocol::limits::HttpLimits;
+use wiretask_protocol::message_reader::MessageReader;
 use wiretask_protocol::native::ConsumerSpec;
 
 thread_local! {
@@ -177,6 +178,35 @@ fn never_more_than_twice_of_what_was_received_is_held() {
             assert!(held_since(before) <= 2 * (index + 1), "{spec:?} after {index}");
         }
         assert!(consumer.is_completed());
+    }
+}
+
+#[test]
+fn a_reader_holds_what_is_begun_and_nothing_else() {
+    for (spec, stream) in all_specs() {
+        let before = HELD_BYTES.get();
+        let mut reader = MessageReader::new(&spec).unwrap();
+        let mut lengths = [0; 8];
+        let mut seen = 0;
+        let block = stream.repeat(8);
+        let (count, ()) = allocations(|| {
+            reader.received(&block, |content| {
+                lengths[seen] = content.len();
+                seen += 1;
+                Ok(())
+            });
+        });
+        assert_eq!(
+            (count, lengths),
+            (0, [1000; 8]),
+            "{spec:?}: a message that is whole in a block is not copied"
+        );
+        let before_the_rest = HELD_BYTES.get();
+        for (index, byte) in stream.iter().enumerate() {
+            reader.received(&[*byte], |_| Ok(()));
+            assert!(held_since(before_the_rest) <= 2 * (index + 1), "{spec:?} after {index}");
+        }
+        assert_eq!(held_since(before) - block.capacity(), 0, "{spec:?}: what was read is not held");
     }
 }
 

@@ -56,17 +56,22 @@ impl ConsumerFactory {
     }
 
     fn __repr__(&self) -> String {
-        let name = match self.spec {
-            ConsumerSpec::Fixed { .. } => "FixedStream",
-            ConsumerSpec::Line { .. } => "Line",
-            ConsumerSpec::Delimiter { .. } => "Delimiter",
-            ConsumerSpec::LengthPrefixed { .. } => "LengthPrefixed",
-            ConsumerSpec::Chunked { .. } => "Chunked",
-            ConsumerSpec::HttpRequest { .. } => "HTTPRequest",
-            ConsumerSpec::HttpResponse { .. } => "HTTPResponse",
-        };
-        format!("{name}.configured({})", arguments(&self.spec))
+        shown(&self.spec)
     }
+}
+
+/// The factory as it would be written in Python.
+pub(super) fn shown(spec: &ConsumerSpec) -> String {
+    let name = match spec {
+        ConsumerSpec::Fixed { .. } => "FixedStream",
+        ConsumerSpec::Line { .. } => "Line",
+        ConsumerSpec::Delimiter { .. } => "Delimiter",
+        ConsumerSpec::LengthPrefixed { .. } => "LengthPrefixed",
+        ConsumerSpec::Chunked { .. } => "Chunked",
+        ConsumerSpec::HttpRequest { .. } => "HTTPRequest",
+        ConsumerSpec::HttpResponse { .. } => "HTTPResponse",
+    };
+    format!("{name}.configured({})", arguments(spec))
 }
 
 /// The arguments that make such a consumer, as they would be written in Python.

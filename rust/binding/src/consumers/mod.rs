@@ -9,12 +9,14 @@ mod factory;
 mod framed;
 mod http;
 mod http_headers;
+mod message_reader;
 mod stream_consumer;
 
 pub use factory::ConsumerFactory;
 pub use framed::{Delimiter, FixedStream, LengthPrefixed, Line};
 pub use http::{Chunked, HTTPRequest, HTTPResponse};
 pub use http_headers::{HTTPHeaders, latin1};
+pub use message_reader::MessageReader;
 pub use stream_consumer::StreamConsumer;
 
 use arguments::default_length_prefixed;

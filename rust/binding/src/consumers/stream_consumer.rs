@@ -53,40 +53,6 @@ impl StreamConsumer {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// Feed any bytes-like object that is not `bytes`: copied in pieces, as another thread may write to it, and so
-    /// that a short message at the head of a long buffer does not cost the copy of all of it.
-    fn received_from_buffer(&self, data: &Bound<'_, PyAny>) -> PyResult<usize> {
-        let py = data.py();
-        let mut piece = [0; PIECE_BYTES];
-        if let Ok(buffer) = PyBuffer::<u8>::get(data)
-            && buffer.len_bytes() <= PIECE_BYTES
-            && buffer.is_c_contiguous()
-        {
-            return self.received_copy(py, buffer, &mut piece);
-        }
-        let view = byte_view(data)?;
-        let len = view.len()?;
-        let mut consumed = 0;
-        for start in (0..len).step_by(PIECE_BYTES) {
-            let end = len.min(start + PIECE_BYTES);
-            let slice = PySlice::new(py, start as isize, end as isize, 1);
-            let taken = self.received_copy(py, PyBuffer::get(&view.get_item(slice)?)?, &mut piece)?;
-            consumed += taken;
-            if taken < end - start {
-                break;
-            }
-        }
-        Ok(consumed)
-    }
-
-    /// Feed a buffer that fits into `piece`, by way of it.
-    fn received_copy(&self, py: Python<'_>, buffer: PyBuffer<u8>, piece: &mut [u8]) -> PyResult<usize> {
-        let piece = &mut piece[..buffer.len_bytes()];
-        buffer.copy_to_slice(py, piece)?;
-        drop(buffer);
-        Ok(self.state().consumer.received(piece))
-    }
 }
 
 #[pymethods]
@@ -100,10 +66,13 @@ impl StreamConsumer {
     /// Raises:
     ///     TypeError: data is not bytes-like or not contiguous. A peer's error never raises: see `error`.
     pub(super) fn received(&self, data: &Bound<'_, PyAny>) -> PyResult<usize> {
-        if let Ok(data) = data.cast::<PyBytes>() {
-            return Ok(self.state().consumer.received(data.as_bytes()));
-        }
-        self.received_from_buffer(data)
+        let mut consumed = 0;
+        each_piece(data, |piece| {
+            let taken = self.state().consumer.received(piece);
+            consumed += taken;
+            taken == piece.len()
+        })?;
+        Ok(consumed)
     }
 
     /// Whether it has all it needs, or has failed.
@@ -163,6 +132,46 @@ impl StreamConsumer {
         drop(state);
         Ok(format!("<{name}({arguments}) {progress}>"))
     }
+}
+
+/// Call `take` with the bytes of any bytes-like object, until it returns false.
+///
+/// All at once if it is `bytes`. Anything else is copied in pieces, as another thread may write to it, and so that a
+/// short message at the head of a long buffer does not cost the copy of all of it.
+///
+/// # Errors
+/// `TypeError`: it is not bytes-like or not contiguous; nothing was taken then.
+pub(super) fn each_piece(data: &Bound<'_, PyAny>, mut take: impl FnMut(&[u8]) -> bool) -> PyResult<()> {
+    if let Ok(data) = data.cast::<PyBytes>() {
+        take(data.as_bytes());
+        return Ok(());
+    }
+    let py = data.py();
+    let mut piece = [0; PIECE_BYTES];
+    if let Ok(buffer) = PyBuffer::<u8>::get(data)
+        && buffer.len_bytes() <= PIECE_BYTES
+        && buffer.is_c_contiguous()
+    {
+        take(copied(py, buffer, &mut piece)?);
+        return Ok(());
+    }
+    let view = byte_view(data)?;
+    let len = view.len()?;
+    for start in (0..len).step_by(PIECE_BYTES) {
+        let end = len.min(start + PIECE_BYTES);
+        let slice = PySlice::new(py, start as isize, end as isize, 1);
+        if !take(copied(py, PyBuffer::get(&view.get_item(slice)?)?, &mut piece)?) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The bytes of a buffer that fits into `piece`, in it.
+fn copied<'a>(py: Python<'_>, buffer: PyBuffer<u8>, piece: &'a mut [u8]) -> PyResult<&'a [u8]> {
+    let piece = &mut piece[..buffer.len_bytes()];
+    buffer.copy_to_slice(py, piece)?;
+    Ok(piece)
 }
 
 /// The memory of a contiguous bytes-like object as a one-dimensional memoryview of bytes.

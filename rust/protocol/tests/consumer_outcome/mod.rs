@@ -2,7 +2,8 @@
 use wiretask_protocol::consumer::StreamConsumer;
 use wiretask_protocol::error::ProtocolError;
 use wiretask_protocol::http::framing::BodyFraming;
-use wiretask_protocol::native::NativeConsumer;
+use wiretask_protocol::message_reader::MessageReader;
+use wiretask_protocol::native::{ConsumerSpec, NativeConsumer};
 
 /// All that can be seen of a consumer after a delivery.
 #[derive(Clone, Debug, PartialEq)]
@@ -89,4 +90,55 @@ pub fn ends_with_the_stream(consumer: &NativeConsumer) -> bool {
         }
         _ => false,
     }
+}
+
+/// All that can be seen of a stream of messages.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reading {
+    pub messages: Vec<Vec<u8>>,
+    pub consumed: u64,
+    pub error: Option<ProtocolError>,
+    /// What is held of a message that is not whole.
+    pub held: Vec<u8>,
+}
+
+/// What a consumer for each message makes of the stream: what a reader must make of it.
+pub fn one_after_another(spec: &ConsumerSpec, stream: &[u8], is_ended: bool) -> Reading {
+    let mut reading = Reading::default();
+    loop {
+        let mut consumer = spec.new_consumer();
+        reading.consumed += consumer.received(&stream[reading.consumed as usize..]) as u64;
+        if is_ended {
+            consumer.end_of_input();
+        }
+        if consumer.is_completed() && consumer.error().is_none() {
+            reading.messages.push(consumer.take_value());
+        } else {
+            reading.error = consumer.error().copied();
+            reading.held = consumer.take_value();
+            return reading;
+        }
+    }
+}
+
+/// What a reader makes of the stream in these pieces; each byte is looked at three times at most.
+pub fn read_messages<'a>(
+    spec: &ConsumerSpec,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+    is_ended: bool,
+) -> Option<Reading> {
+    let mut reader = MessageReader::new(spec)?;
+    let mut messages = Vec::new();
+    for piece in pieces {
+        reader.received(piece, |content| {
+            messages.push(content.to_vec());
+            Ok(())
+        });
+    }
+    if is_ended {
+        reader.end_of_input();
+    }
+    let consumed = reader.consumed_bytes();
+    assert!(reader.examined_bytes() <= 3 * consumed, "law 5: bytes were looked at too often");
+    Some(Reading { messages, consumed, error: reader.error().copied(), held: reader.held().to_vec() })
 }
