@@ -1,0 +1,155 @@
+//! What comes in: bytes are cut into requests, which wait for the worker.
+
+use super::{ChannelLimits, ChannelState, CloseReason, Phase, Waiting};
+use crate::consumer::StreamConsumer;
+use crate::error::ProtocolError;
+
+impl<C: StreamConsumer> ChannelState<C> {
+    /// Takes bytes read from the socket; `make` makes the consumer of the next request.
+    pub fn handle_bytes(&mut self, data: &[u8], make: impl Fn() -> C, limits: &ChannelLimits, now_ms: u64) {
+        if self.phase != Phase::Open || self.input_ended || data.is_empty() {
+            return;
+        }
+        if self.mode.raw {
+            self.activity_ms = now_ms;
+            self.waiting.push(data);
+            return;
+        }
+        if self.current.is_none() {
+            self.activity_ms = now_ms;
+        }
+        if self.waiting.is_empty() {
+            let parsed_bytes = self.parse(data, make, limits, now_ms);
+            if let Some(rest) = data.get(parsed_bytes..).filter(|rest| !rest.is_empty()) {
+                self.waiting.push(rest);
+            }
+        } else {
+            self.waiting.push(data);
+        }
+    }
+
+    /// Returns how much is done with; the rest waits until there is room for another request.
+    pub(super) fn parse(
+        &mut self,
+        data: &[u8],
+        make: impl Fn() -> C,
+        limits: &ChannelLimits,
+        now_ms: u64,
+    ) -> usize {
+        let mut rest = data;
+        while !rest.is_empty() {
+            if self.is_ready_full(limits) {
+                return data.len() - rest.len();
+            }
+            let consumer = self.current.get_or_insert_with(&make);
+            let taken = consumer.received(rest).min(rest.len());
+            rest = rest.get(taken..).unwrap_or(&[]);
+            self.current_bytes += taken;
+            if consumer.is_completed() {
+                let Some(request) = self.current.take() else { break };
+                let bytes = core::mem::take(&mut self.current_bytes);
+                self.activity_ms = now_ms;
+                if let Some(error) = request.error() {
+                    self.fail(*error);
+                    break;
+                }
+                if !request.is_empty() {
+                    self.ready.push(request, bytes);
+                }
+            } else if taken == 0 {
+                // A consumer that makes no progress breaks its law; going on would never end.
+                self.abort(CloseReason::ProtocolError);
+                break;
+            }
+        }
+        data.len()
+    }
+
+    pub(super) fn is_ready_full(&self, limits: &ChannelLimits) -> bool {
+        self.ready.len() >= limits.max_ready_requests || self.ready.bytes() >= limits.max_ready_bytes
+    }
+
+    pub(super) fn parse_waiting(&mut self, make: impl Fn() -> C, limits: &ChannelLimits, now_ms: u64) {
+        let mut waiting = core::mem::replace(&mut self.waiting, Waiting::new());
+        let parsed_bytes = self.parse(waiting.as_slice(), make, limits, now_ms);
+        waiting.advance(parsed_bytes);
+        self.waiting = waiting;
+        if self.input_ended && self.waiting.is_empty() {
+            self.end_current();
+        }
+    }
+
+    /// After a framing error nothing is parsed again; what came before it is still answered.
+    pub(super) fn fail(&mut self, error: ProtocolError) {
+        self.error = Some(error);
+        self.input_ended = true;
+        self.waiting = Waiting::new();
+    }
+
+    /// The peer will send no more. What has been read is still answered.
+    pub fn handle_end_of_input(&mut self) {
+        if self.phase != Phase::Open || self.input_ended {
+            return;
+        }
+        self.input_ended = true;
+        self.end_due = self.mode.raw;
+        if !self.mode.raw && self.waiting.is_empty() {
+            self.end_current();
+        }
+    }
+
+    pub(super) fn end_current(&mut self) {
+        if let Some(mut consumer) = self.current.take()
+            && consumer.is_started()
+            && !self.is_draining
+        {
+            consumer.end_of_input();
+            match consumer.error() {
+                Some(error) => self.error = Some(*error),
+                None if consumer.is_completed() && !consumer.is_empty() => {
+                    self.ready.push(consumer, core::mem::take(&mut self.current_bytes));
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Whether the driver should read from the socket.
+    #[must_use]
+    pub fn wants_input(&self, limits: &ChannelLimits) -> bool {
+        let most_unsent_bytes = match self.reading_paused {
+            true => limits.low_watermark_bytes,
+            false => limits.high_watermark_bytes,
+        };
+        self.phase == Phase::Open
+            && !self.input_ended
+            && !self.is_input_held
+            && self.output.unsent_bytes() <= most_unsent_bytes
+            && !self.is_ready_full(limits)
+            && self.waiting.len() < if self.mode.raw { limits.max_waiting_bytes } else { 1 }
+    }
+
+    /// The application wants no input for now (or wants it again): it is left in the socket.
+    ///
+    /// Meanwhile the peer cannot go on, so a request that has begun gets its full time afterwards.
+    pub fn hold_input(&mut self, is_held: bool, now_ms: u64) {
+        if self.is_input_held && !is_held {
+            // Input may have come while it was held, and nobody read it.
+            self.reading_paused = true;
+            self.activity_ms = now_ms;
+            self.request_since_ms = now_ms;
+        }
+        self.is_input_held = is_held;
+    }
+
+    /// Whether the application wants no input for now.
+    #[must_use]
+    pub const fn is_input_held(&self) -> bool {
+        self.is_input_held
+    }
+
+    /// Notes that the driver did not read although there may be input: `ResumeReading` follows.
+    pub fn pause_reading(&mut self) {
+        self.reading_paused = true;
+    }
+}

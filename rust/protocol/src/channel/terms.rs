@@ -1,0 +1,125 @@
+//! The words that a channel is spoken to in, and answers with: limits, modes, work, actions, reasons.
+
+use alloc::vec::Vec;
+
+use crate::output::OutputLimits;
+
+/// The limits of one channel; shared by all channels of a server.
+#[derive(Clone, Debug)]
+pub struct ChannelLimits {
+    /// Completed requests that may wait for the worker (at least 1).
+    pub max_ready_requests: usize,
+    /// Bytes of the stream that completed requests may hold before reading pauses (at least 1); one
+    /// request and one read more may come on top.
+    pub max_ready_bytes: usize,
+    /// Bytes that may wait unparsed before reading pauses (at least 1); one read more may come on top.
+    pub max_waiting_bytes: usize,
+    /// The largest piece `Work::Bytes` hands out (at least 1).
+    pub max_piece_bytes: usize,
+    /// Unsent output above which nothing more is read, no further request is started and writers are
+    /// held back for a while (at least 1).
+    pub high_watermark_bytes: usize,
+    /// Unsent output at which all that goes on; below the high watermark.
+    pub low_watermark_bytes: usize,
+    /// Unsent output beyond which no more is taken, unless none waits (at least the high watermark).
+    pub max_unsent_bytes: usize,
+    /// What of the output is kept where.
+    pub output: OutputLimits,
+    /// A connection with nothing to do is closed after this many milliseconds; `None`: never.
+    pub idle_timeout_ms: Option<u64>,
+    /// A request that has begun must be complete after this many milliseconds; `None`: no limit.
+    pub request_timeout_ms: Option<u64>,
+    /// Output must make progress within this many milliseconds; `None`: no limit.
+    pub write_timeout_ms: Option<u64>,
+}
+
+/// How the input of a channel is cut up, and which events its worker wants beside requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ChannelMode {
+    /// Input is handed to the worker as raw bytes (a parser or `received` written in Python).
+    pub raw: bool,
+    /// The worker is started when the connection opens, before any input (`Work::Opened`).
+    pub report_open: bool,
+    /// The worker is told, once, that the connection is gone (`Work::Closed`); but for a connection
+    /// that went before its opening was reported.
+    pub report_close: bool,
+}
+
+/// Why a connection was closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The application asked for it and its output was sent.
+    Finished,
+    /// The peer ended its input, all was answered and sent.
+    EndOfInput,
+    /// The peer ended its input in the middle of a request.
+    Truncated,
+    /// The peer sent what the parser refuses.
+    ProtocolError,
+    /// Reset, hang-up or another error of the connection.
+    ConnectionLost,
+    /// Nothing happened for the idle time-out.
+    IdleTimeout,
+    /// A request was begun and not completed in time.
+    RequestTimeout,
+    /// The peer did not take output in time.
+    WriteTimeout,
+    /// Output could not be kept: its temporary file failed.
+    SpoolFailed,
+    /// It had nothing to do, and another one needed its place.
+    Evicted,
+    /// The server stopped, could not queue the request, or the application closed at once.
+    Aborted,
+}
+
+/// What the worker that runs the channel is handed next.
+#[derive(Debug)]
+pub enum Work<C> {
+    /// The connection was opened (only with `report_open`).
+    Opened,
+    /// A completed request.
+    Request(C),
+    /// Bytes of the stream, in order (only with `raw`).
+    Bytes(Vec<u8>),
+    /// The peer will send no more (only with `raw`), once.
+    EndOfInput,
+    /// Somebody queued tasks of the channel by `handle_tasks_queued`.
+    Tasks,
+    /// The connection is gone (only with `report_close`), once, and the last of all.
+    Closed,
+}
+
+/// What the driver has to do now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Hand the channel to a worker. It counts as running from now on.
+    StartTask,
+    /// Call `begin_send` and send.
+    Send,
+    /// Read from the socket again: reading had been paused.
+    ResumeReading,
+    /// Close the socket. Said once.
+    Close(CloseReason),
+}
+
+/// What became of output that was offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It was taken.
+    All,
+    /// Nothing was taken: too much waits.
+    Full,
+    /// Nothing was taken: the connection is closed or finishing.
+    Closed,
+}
+
+/// What a deadline says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timeout {
+    /// Nothing is being waited for that has a limit.
+    None,
+    /// The limit ends at this time in milliseconds.
+    At(u64),
+    /// The limit has passed; the channel is to be aborted with this reason.
+    Expired(CloseReason),
+}
