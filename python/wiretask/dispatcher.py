@@ -22,9 +22,10 @@ from typing import Any, TypeAlias
 
 from zope.interface import implementer
 
-from wiretask.event_loop import DISCONNECTED_ERRNOS, ExitNow, SocketMap, close_all, loop, socket_map
+from wiretask.event_loop import close_all, loop, socket_map
 from wiretask.interfaces import IDispatcher
 from wiretask.logs import log_at
+from wiretask.loop_entries import DISCONNECTED_ERRNOS, ExitNow, SocketMap, announced, does_nothing, is_passive
 
 __all__ = ["Dispatcher", "ExitNow", "SocketAddress", "SocketMap", "close_all", "loop", "socket_map"]
 
@@ -39,6 +40,7 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 _ACCEPT_PAUSE_SECONDS = 0.2
 _ACCEPT_WARNING_PAUSE_SECONDS = 10.0
+_OF_WRITERS = {"writable", "handle_write_event"}
 _CONNECT_BEGUN = {errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK}
 
 
@@ -67,7 +69,7 @@ class Dispatcher:
 
     def __init__(self, sock: socket.socket | None = None, map: SocketMap | None = None) -> None:
         self._map: SocketMap = socket_map if map is None else map
-        self._descriptor: int | None = None
+        self._fileno: int | None = None
         self._warned: set[str] = set()
         self.socket: socket.socket | None = None
         if sock is None:
@@ -89,14 +91,14 @@ class Dispatcher:
     def add_channel(self, map: SocketMap | None = None) -> None:
         """Register the socket with the loop. See IDispatcher. Without a socket: OSError."""
         entries = self._map if map is None else map
-        if self._descriptor is None:
-            self._descriptor = self._open_socket().fileno()
-        entries[self._descriptor] = self
+        if self._fileno is None:
+            self._fileno = self._open_socket().fileno()
+        entries[self._fileno] = self
 
     def del_channel(self, map: SocketMap | None = None) -> None:
         """Unregister from the loop; harmless if not registered, or if another has taken the place."""
         entries = self._map if map is None else map
-        descriptor, self._descriptor = self._descriptor, None
+        descriptor, self._fileno = self._fileno, None
         if descriptor is not None and entries.get(descriptor) is self:
             del entries[descriptor]
 
@@ -109,7 +111,7 @@ class Dispatcher:
     def set_socket(self, sock: socket.socket, map: SocketMap | None = None) -> None:
         """Take this socket (or something like one, made non-blocking) and register it in `map`."""
         self.socket = sock
-        self._descriptor = sock.fileno()
+        self._fileno = sock.fileno()
         self.add_channel(map)
 
     def set_reuse_addr(self) -> None:
@@ -117,10 +119,12 @@ class Dispatcher:
         with contextlib.suppress(OSError):
             self._open_socket().setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
 
+    @announced
     def readable(self) -> bool:
         """Return True: there is always interest in reading."""
         return True
 
+    @announced
     def writable(self) -> bool:
         """Return True: there is always interest in writing. `write_interest` says what that leads to."""
         return True
@@ -133,18 +137,25 @@ class Dispatcher:
         """
         if self.accepting:
             return False
-        kind = type(self)
-        has_writer = (
-            kind.writable is not Dispatcher.writable
-            or kind.handle_write is not Dispatcher.handle_write
-            or kind.handle_write_event is not Dispatcher.handle_write_event
-        )
-        return bool(self.writable()) if has_writer or self.connecting else False
+        if self.connecting or self._has_writer():
+            return bool(self.writable())
+        return False
+
+    def interest_changed(self) -> None:
+        """Have the loop ask `readable` and `writable` again. See `wiretask.announced`.
+
+        Needed only where they are marked with that and something else than this dispatcher's own events changed
+        the answer. Threads: any; a loop that waits looks up. Blocking: never.
+        """
+        note = getattr(self._map, "note_interest", None)
+        if note is not None:
+            note(self._fileno)
 
     def listen(self, backlog: int) -> None:
         """Begin to accept connections. See ISocket."""
         self._open_socket().listen(backlog)
         self.accepting = True
+        self.interest_changed()
 
     def bind(self, addr: SocketAddress) -> None:
         """Give the socket an address. See ISocket."""
@@ -162,6 +173,7 @@ class Dispatcher:
         if error in _CONNECT_BEGUN:
             self.connecting = True
             self.addr = address
+            self.interest_changed()
         elif error in (0, errno.EISCONN):
             self.addr = address
             self.handle_connect_event()
@@ -285,17 +297,21 @@ class Dispatcher:
         _LOG.error("uncaptured exception, closing %s", label, exc_info=current)
         self.handle_close()
 
+    @does_nothing
     def handle_expt(self) -> None:
         """Log that nobody handles this event."""
         self._warn_once("exception")
 
+    @does_nothing
     def handle_read(self) -> None:
         """Log that nobody handles this event. Override it, or let `readable` say no."""
         self._warn_once("read")
 
+    @does_nothing
     def handle_write(self) -> None:
         """Do nothing: there is nothing to write."""
 
+    @does_nothing
     def handle_connect(self) -> None:
         """Do nothing: the connection is made."""
 
@@ -332,6 +348,16 @@ class Dispatcher:
         if self.socket is None:
             raise OSError(errno.EBADF, "the dispatcher has no socket yet: see create_socket")
         return self.socket
+
+    def _has_writer(self) -> bool:
+        """Return whether a subclass (or the instance) defines what answers or handles write events."""
+        kind = type(self)
+        return (
+            kind.writable is not Dispatcher.writable
+            or kind.handle_write_event is not Dispatcher.handle_write_event
+            or not is_passive(self.handle_write)
+            or not vars(self).keys().isdisjoint(_OF_WRITERS)
+        )
 
     def _raise_pending_error(self) -> None:
         error = self._open_socket().getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)

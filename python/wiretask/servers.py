@@ -38,6 +38,7 @@ from wiretask.housekeeper import report, safe_repr
 from wiretask.interfaces import IServer
 from wiretask.listeners import bind_listeners, close_listeners, server_addresses
 from wiretask.logs import log_at
+from wiretask.loop_entries import announced
 from wiretask.running_server import RunningServer
 from wiretask.signals import StopSignals
 from wiretask.task_classes import has_method
@@ -297,10 +298,12 @@ class Server(Dispatcher):
         """Raise OSError (EISCONN): the socket listens."""
         raise OSError(errno.EISCONN, f"{os.strerror(errno.EISCONN)}: {self!r} listens")
 
+    @announced
     def readable(self) -> bool:
         """Return False: the loops in Rust accept, a loop in Python does not poll the socket."""
         return False
 
+    @announced
     def writable(self) -> bool:
         """Return False: a listening socket writes nothing."""
         return False
@@ -419,11 +422,11 @@ class Server(Dispatcher):
     def _close_listening(self) -> None:
         """Have the system refuse connections from now on; the server stays in its map until it has ended."""
         self.accepting = False
-        descriptor = self._descriptor
+        descriptor = self._fileno
         if descriptor is not None and self._map.get(descriptor) is self:
             # The number is about to become somebody else's; one below 0 is nobody's, and not polled.
-            self._descriptor = -id(self)
-            self._map[self._descriptor] = self
+            self._fileno = -id(self)
+            self._map[self._fileno] = self
             del self._map[descriptor]
         _close_quietly(self._listeners)
 
