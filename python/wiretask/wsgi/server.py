@@ -20,6 +20,7 @@ from wiretask.servers import Server
 from wiretask.wsgi.adjustments import WSGIAdjustments
 from wiretask.wsgi.channel import Site, WSGIChannel
 from wiretask.wsgi.file_wrapper import FileWrapper
+from wiretask.wsgi.proxies import ProxyTrust
 
 __all__ = ["WSGIServer", "create_server", "serve"]
 
@@ -86,8 +87,14 @@ class WSGIServer(Server):
             "ident": adj.ident or "",
             "url_prefix": adj.url_prefix,
             "ports_differ": len(ports) > 1,
+            "drops_forwarding": _drops_forwarding(adj),
         }
         return {"wsgi": wsgi}
+
+
+def _drops_forwarding(adj: WSGIAdjustments) -> bool:
+    """Whether no request may say where it was forwarded from, and nobody is to be told of those that do."""
+    return adj.clear_untrusted_proxy_headers and not (adj.trusted_proxy or adj.log_untrusted_proxy_headers)
 
 
 def _channel_class(application: Callable[..., Any], adj: WSGIAdjustments) -> type[WSGIChannel]:
@@ -97,10 +104,12 @@ def _channel_class(application: Callable[..., Any], adj: WSGIAdjustments) -> typ
         max_fields=adj.max_request_header_count,
         max_body_bytes=adj.max_request_body_size,
     )
+    trust = ProxyTrust.from_adjustments(adj)
+    admit = trust.apply if trust.has_work and not _drops_forwarding(adj) else None
     attributes = {
         "__slots__": (),
         "parser_class": parser,
-        "site": Site(application, None, adj.expose_tracebacks),
+        "site": Site(application, admit, adj.expose_tracebacks),
     }
     return type("WSGIChannel", (WSGIChannel,), attributes)
 

@@ -56,7 +56,7 @@ pub fn make<'py>(
     }
     environ.set_item(intern!(py, "wiretask.client_disconnected"), &remote.disconnected)?;
     environ.set_item(intern!(py, "waitress.client_disconnected"), &remote.disconnected)?;
-    set_fields(py, &environ, request)?;
+    set_fields(py, settings, &environ, request)?;
     if request.head().framing() == BodyFraming::Chunked {
         // The application gets the body without its chunks, and can be told how long it is.
         environ.del_item(intern!(py, "HTTP_TRANSFER_ENCODING"))?;
@@ -66,12 +66,21 @@ pub fn make<'py>(
     Ok(environ)
 }
 
-fn set_fields(py: Python<'_>, environ: &Bound<'_, PyDict>, request: &Request) -> PyResult<()> {
+fn set_fields(
+    py: Python<'_>,
+    settings: &WsgiSettings,
+    environ: &Bound<'_, PyDict>,
+    request: &Request,
+) -> PyResult<()> {
     let host_key = intern!(py, "HTTP_HOST");
     let before = environ.len();
     let mut count = 0;
     for (name, value) in request.head().fields() {
         let Some(key) = key_of(py, name) else { continue };
+        if key.is_forwarding && settings.drops_forwarding {
+            continue;
+        }
+        let key = key.name;
         let value = latin1(py, value);
         environ.set_item(&key, &value)?;
         count += 1;
@@ -97,7 +106,7 @@ fn joined_values<'py>(py: Python<'py>, request: &Request, key: &Py<PyString>) ->
     let separator: &[u8] = if key == "HTTP_COOKIE" { b"; " } else { b", " };
     let mut all = Vec::new();
     for (name, value) in request.head().fields() {
-        if key_of(py, name).is_some_and(|other| other.bind(py) == key) {
+        if key_of(py, name).is_some_and(|other| other.name.bind(py) == key) {
             if !all.is_empty() {
                 all.extend_from_slice(separator);
             }

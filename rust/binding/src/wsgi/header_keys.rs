@@ -15,7 +15,21 @@ const MAX_KEYS: usize = 512;
 /// Longer ones are made anew each time.
 const MAX_NAME_BYTES: usize = 64;
 
-type Keys = HashMap<Box<[u8]>, Option<Py<PyString>>, BuildHasherDefault<Fnv>>;
+type Keys = HashMap<Box<[u8]>, Option<Key>, BuildHasherDefault<Fnv>>;
+
+/// The key of a field.
+pub struct Key {
+    /// As it stands in an environ.
+    pub name: Py<PyString>,
+    /// It says what a proxy knows of the request (`Forwarded`, `X-Forwarded-For` ...).
+    pub is_forwarding: bool,
+}
+
+impl Key {
+    fn clone_ref(&self, py: Python<'_>) -> Self {
+        Self { name: self.name.clone_ref(py), is_forwarding: self.is_forwarding }
+    }
+}
 
 /// The hash of Fowler, Noll and Vo. That names may be made to collide costs little: there are few, and short ones.
 struct Fnv(u64);
@@ -42,7 +56,7 @@ static KEYS: PyOnceLock<Mutex<Keys>> = PyOnceLock::new();
 
 /// The key of a field, or `None` for one that an environ does not have: a name with an underscore would be mistaken
 /// for the one with a hyphen, which a proxy may have vouched for.
-pub fn key_of(py: Python<'_>, name: &[u8]) -> Option<Py<PyString>> {
+pub fn key_of(py: Python<'_>, name: &[u8]) -> Option<Key> {
     let keys = KEYS.get_or_init(py, || Mutex::new(Keys::default()));
     // Never waits: whoever has the lock holds the interpreter, and runs no Python.
     let mut keys = keys.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -56,7 +70,7 @@ pub fn key_of(py: Python<'_>, name: &[u8]) -> Option<Py<PyString>> {
     key
 }
 
-fn make_key(py: Python<'_>, name: &[u8]) -> Option<Py<PyString>> {
+fn make_key(py: Python<'_>, name: &[u8]) -> Option<Key> {
     if name.contains(&b'_') {
         return None;
     }
@@ -66,5 +80,6 @@ fn make_key(py: Python<'_>, name: &[u8]) -> Option<Py<PyString>> {
         "CONTENT_TYPE" | "CONTENT_LENGTH" => text,
         _ => format!("HTTP_{text}"),
     };
-    Some(PyString::intern(py, &key).unbind())
+    let is_forwarding = key == "HTTP_FORWARDED" || key.starts_with("HTTP_X_FORWARDED_");
+    Some(Key { name: PyString::intern(py, &key).unbind(), is_forwarding })
 }

@@ -11,6 +11,8 @@ pub struct WsgiSettings {
     pub ident: Vec<u8>,
     /// `SCRIPT_NAME`, which is cut off paths; empty, or beginning with a slash and not ending with one.
     pub url_prefix: Vec<u8>,
+    /// Nobody is trusted to say where requests were forwarded from: environs have none of these fields.
+    pub drops_forwarding: bool,
     /// Listeners differ: `SERVER_PORT` is asked of each connection.
     pub ports_differ: bool,
 }
@@ -23,6 +25,7 @@ impl WsgiSettings {
             environ: item("environ")?.cast_into::<PyDict>()?.unbind(),
             ident: item("ident")?.cast_into::<PyString>()?.to_str()?.as_bytes().to_vec(),
             url_prefix: item("url_prefix")?.cast_into::<PyString>()?.to_str()?.as_bytes().to_vec(),
+            drops_forwarding: item("drops_forwarding")?.extract()?,
             ports_differ: item("ports_differ")?.extract()?,
         })
     }
