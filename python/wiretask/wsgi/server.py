@@ -15,7 +15,7 @@ from typing import Any
 from wiretask._native import __version__
 from wiretask.channels import ServerChannel
 from wiretask.consumers import HTTPRequest
-from wiretask.event_loop import SocketMap
+from wiretask.loop_entries import SocketMap
 from wiretask.servers import Server
 from wiretask.wsgi.adjustments import WSGIAdjustments
 from wiretask.wsgi.channel import Site, WSGIChannel
