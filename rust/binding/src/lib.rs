@@ -8,6 +8,7 @@ pub mod errors;
 pub mod gil;
 pub mod host;
 pub mod housekeeper;
+mod latin1;
 pub mod server;
 pub mod tasks;
 pub mod workers;

@@ -7,8 +7,9 @@ use super::arguments::{
 };
 use super::body_sink::BodySink;
 use super::factory::ConsumerFactory;
-use super::http_headers::{HTTPHeaders, latin1};
+use super::http_headers::HTTPHeaders;
 use super::stream_consumer::StreamConsumer;
+use crate::latin1::latin1;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;

@@ -1,4 +1,5 @@
 //! The fields of a head as a mapping. Holds the bytes; strings are made when they are asked for.
+use crate::latin1::latin1;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -153,13 +154,5 @@ impl HTTPHeaders {
     fn __repr__(&self, py: Python<'_>) -> String {
         let names: Vec<_> = self.names(py).map(|name| String::from_utf8_lossy(name).into_owned()).collect();
         format!("<HTTPHeaders: {}>", names.join(", "))
-    }
-}
-
-/// Bytes as a str, each byte one character.
-pub fn latin1<'py>(py: Python<'py>, bytes: &[u8]) -> Bound<'py, PyString> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) if bytes.is_ascii() => PyString::new(py, text),
-        _ => PyString::new(py, &bytes.iter().map(|byte| char::from(*byte)).collect::<String>()),
     }
 }

@@ -15,7 +15,7 @@ mod stream_consumer;
 pub use factory::ConsumerFactory;
 pub use framed::{Delimiter, FixedStream, LengthPrefixed, Line};
 pub use http::{Chunked, HTTPRequest, HTTPResponse};
-pub use http_headers::{HTTPHeaders, latin1};
+pub use http_headers::HTTPHeaders;
 pub use message_reader::MessageReader;
 pub use stream_consumer::StreamConsumer;
 

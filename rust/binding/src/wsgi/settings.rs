@@ -3,9 +3,11 @@ use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
 
+use super::environ::OWN_KEYS;
+
 /// The settings of a server that serves an application.
 pub struct WsgiSettings {
-    /// What every environ begins as.
+    /// What every environ begins as, with a place for everything that each has.
     pub environ: Py<PyDict>,
     /// What `Server` says; empty: there is none.
     pub ident: Vec<u8>,
@@ -21,8 +23,12 @@ impl WsgiSettings {
     /// Read them from the dict that Python passes.
     pub fn new(settings: &Bound<'_, PyDict>) -> PyResult<Self> {
         let item = |name: &str| settings.get_item(name)?.ok_or_else(|| PyKeyError::new_err(name.to_owned()));
+        let environ = item("environ")?.cast_into::<PyDict>()?.copy()?;
+        for key in OWN_KEYS {
+            environ.set_item(PyString::intern(environ.py(), key), "")?;
+        }
         Ok(Self {
-            environ: item("environ")?.cast_into::<PyDict>()?.unbind(),
+            environ: environ.unbind(),
             ident: item("ident")?.cast_into::<PyString>()?.to_str()?.as_bytes().to_vec(),
             url_prefix: item("url_prefix")?.cast_into::<PyString>()?.to_str()?.as_bytes().to_vec(),
             drops_forwarding: item("drops_forwarding")?.extract()?,

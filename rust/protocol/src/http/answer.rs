@@ -8,17 +8,21 @@ use super::grammar::{Version, decimal, is_field_value, is_token, trim};
 use alloc::vec::Vec;
 use core::fmt;
 
-/// Fields that are for one connection, and so for the server alone to set.
-const HOP_BY_HOP: [&[u8]; 8] = [
-    b"connection",
-    b"keep-alive",
-    b"proxy-authenticate",
-    b"proxy-authorization",
-    b"te",
-    b"trailer",
-    b"transfer-encoding",
-    b"upgrade",
-];
+/// Whether a field is for one connection, and so for the server alone to set.
+fn is_hop_by_hop(name: &[u8]) -> bool {
+    let is = |hop: &[u8]| name.eq_ignore_ascii_case(hop);
+    // By length first: nearly all names end here.
+    match name.len() {
+        2 => is(b"te"),
+        7 => is(b"trailer") || is(b"upgrade"),
+        8 => is(b"trailers"),
+        10 => is(b"connection") || is(b"keep-alive"),
+        17 => is(b"transfer-encoding"),
+        18 => is(b"proxy-authenticate"),
+        19 => is(b"proxy-authorization"),
+        _ => false,
+    }
+}
 
 /// What of the request decides how it is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -164,7 +168,7 @@ impl AnswerHead {
             }
             _ => {}
         }
-        if HOP_BY_HOP.iter().any(|hop| hop.len() == name.len() && name.eq_ignore_ascii_case(hop)) {
+        if is_hop_by_hop(name) {
             return Err(AnswerFault::HopByHop);
         }
         self.bytes.reserve(name.len() + value.len() + 4);
