@@ -44,8 +44,7 @@ _Proxy = str | IPv4Address | IPv6Address | IPv4Network | IPv6Network
 class WSGIAdjustments(Adjustments):
     """The settings of a WSGI server: frozen, checked at once, by name only. Adds to `wiretask.Adjustments`:
 
-    Where it listens (by default on 0.0.0.0:8080; `listen`, `sockets`, `unix_socket` and host with port exclude
-    each other):
+    Listening, by default on 0.0.0.0:8080 (host with port, listen, unix_socket and sockets exclude each other):
         host: an address, a name, or "*" for every interface of both families; None: 0.0.0.0.
         port: 0 to 65535, 0 lets the system choose; None: 8080.
         listen: several addresses, "host:port", "*:port", "[v6]:port", "unix:/path"; the port may be left out.

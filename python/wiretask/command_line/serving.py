@@ -1,0 +1,99 @@
+"""`wiretask serve`: load the application, listen, say where, and serve until a signal.
+
+Strategy: everything that can be wrong is found before the first connection is accepted, and said in one line.
+Must not know: what the options are called.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from wiretask._native import __version__
+from wiretask.command_line.banner import banner, links
+from wiretask.command_line.configuration import Configuration, ConfigurationError, read_configuration
+from wiretask.command_line.options import UsageError
+from wiretask.demo import demo_application
+from wiretask.wsgi.application import ApplicationError, load_application
+from wiretask.wsgi.server import WSGIServer
+
+__all__ = ["serve_command"]
+
+_LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+def serve_command(prog: str, arguments: list[str]) -> int:
+    """Serve until SIGINT or SIGTERM, and return the exit status.
+
+    Returns:
+        0: it served and was stopped, or (`--check`) could serve. 2: the arguments are wrong. 1: the configuration
+        file, the application, or an address is; one line on the standard error says which, and what to do.
+    Raises:
+        SystemExit: help was asked for (code 0), or the application ended the program while it was loaded.
+    Threads: the main thread only. Blocking: until a signal comes.
+    """
+    try:
+        configuration = read_configuration(prog, arguments)
+        application, name = _application_of(configuration)
+        if configuration.is_check:
+            print(_what_would_be(configuration, name))
+            return 0
+        server = WSGIServer(application, configuration.adj)
+        _serve(server, "" if configuration.is_quiet else name, configuration.log_level)
+    except UsageError as error:
+        print(f"{prog}: {error}; see {prog} --help", file=sys.stderr)
+        return 2
+    except (ConfigurationError, ApplicationError) as error:
+        print(f"{prog}: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        where = f": {error.filename}" if error.filename else ""
+        print(f"{prog}: {error.strerror or error}{where}{_remedy(error)}", file=sys.stderr)
+        return 1
+    return 0
+
+
+def _application_of(configuration: Configuration) -> tuple[Callable[..., Any], str]:
+    """Return the application and what it is called."""
+    if configuration.application is None:
+        return demo_application(), "its own figures, as no application was named"
+    application = load_application(configuration.application, configuration.app_dir)
+    return application, configuration.application
+
+
+def _what_would_be(configuration: Configuration, name: str) -> str:
+    adj = configuration.adj
+    places = [str(address) for address in adj.listen_addresses]
+    inherited = [f"{len(adj.sockets)} inherited sockets"] if adj.sockets else []
+    return f"would serve {name} on {', '.join([*links(places, adj), *inherited])} with {adj.threads} worker threads"
+
+
+def _remedy(error: OSError) -> str:
+    remedies = {
+        errno.EADDRINUSE: "; stop what listens there, or choose another with --port or --listen",
+        errno.EACCES: "; ports below 1024 need the right to bind them; choose another with --port or --listen",
+        errno.EADDRNOTAVAIL: "; this machine has no such address; choose another with --host or --listen",
+    }
+    return remedies.get(error.errno or 0, "")
+
+
+def _serve(server: WSGIServer, name: str, log_level: str) -> None:
+    """Serve until a signal; `name` is what the banner says, "" for none."""
+    logging.basicConfig(format=_LOG_FORMAT)  # does nothing if the application has set up logging
+    if logging.getLogger("wiretask").level == logging.NOTSET:
+        logging.getLogger("wiretask").setLevel(log_level.upper())
+    # From here on a signal asks for the end, also in the moment before `run` listens to signals itself.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
+            signal.signal(number, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as at_the_end:
+        at_the_end.callback(server.stop)
+        server.start()
+        if name:
+            print(banner(__version__, name, server.effective_listen, server.adj), file=sys.stderr, flush=True)
+        server.run()

@@ -1,0 +1,358 @@
+"""`wiretask serve` as an operator meets it: started as a program, spoken to over HTTP, ended by signals."""
+
+from __future__ import annotations
+
+import html.parser
+import http.client
+import importlib.metadata
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import pytest
+
+import wiretask
+
+DEADLINE_SECONDS = 60
+
+SHOP = """
+import os, threading
+
+def app(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/wait":
+        os.write(1, b"waiting\\n")
+        import time
+        time.sleep(1)
+    if path == "/hang":
+        os.write(1, b"hanging\\n")
+        threading.Event().wait()
+    body = f"{environ['SCRIPT_NAME']}|{path}".encode()
+    start_response("200 OK", [("Content-Length", str(len(body)))])
+    return [body]
+
+def make():
+    return app
+"""
+
+
+class Command:
+    """A command that runs in a folder. Killed at the end of the `with` block if it still runs, or takes too long."""
+
+    def __init__(
+        self, *command: str, folder: Path | None = None, descriptors: Sequence[int] = (), **settings: str
+    ) -> None:
+        self.process = subprocess.Popen(
+            [*command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=folder,
+            pass_fds=descriptors,
+            env=os.environ | {"PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"} | settings,
+        )
+        self._guard = threading.Timer(DEADLINE_SECONDS, self.process.kill)
+
+    def __enter__(self) -> Self:
+        self._guard.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._guard.cancel()
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+    def banner(self) -> list[str]:
+        """Return the lines of the banner; fails if the command ends without one."""
+        assert self.process.stderr is not None
+        lines = []
+        while not lines or "Ctrl-C" not in lines[-1]:
+            line = self.process.stderr.readline()
+            assert line, (lines, self.process.wait())
+            lines.append(line.rstrip("\n"))
+        return lines
+
+    def port(self) -> int:
+        """Return the port of the first link in the banner."""
+        found = re.search(r"http://[^ /]*:(\d+)/", "\n".join(self.banner()))
+        assert found
+        return int(found[1])
+
+    def said(self) -> str:
+        """Return the next line on the standard output."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().rstrip("\n")
+
+    def finish(self) -> tuple[int, str, str]:
+        """Wait for the end; return the exit status, and what is left on the standard output and error."""
+        out, errors = self.process.communicate()
+        return self.process.returncode, out, errors
+
+
+def serve(*arguments: str, **options: Any) -> Command:
+    return Command(sys.executable, "-m", "wiretask", "serve", *arguments, **options)
+
+
+def answer_of(port: int, path: str = "/", method: str = "GET") -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)
+    try:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer, answer.read()
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "shop.py").write_text(SHOP)
+    return tmp_path
+
+
+# ---- the demonstration ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def demo() -> Iterator[int]:
+    with serve("--port", "0", "--threads", "3") as command:
+        yield command.port()
+        command.process.send_signal(signal.SIGTERM)
+        assert command.finish() == (0, "", "")
+
+
+class _Links(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value for name, value in attrs if name in ("src", "href") and value]
+
+
+def test_the_page_and_all_it_needs_are_served(demo: int) -> None:
+    answer, body = answer_of(demo)
+    assert (answer.status, answer.getheader("Content-Type")) == (200, "text/html; charset=utf-8")
+    links = _Links()
+    links.feed(body.decode())
+    assert {"page.css", "page.js", "figures.json"} <= set(links.found)
+    for link in links.found:
+        assert ":" not in link, "the page uses nothing from elsewhere"
+        answer, body = answer_of(demo, f"/{link}")
+        assert (answer.status, bool(body)) == (200, True)
+        assert b"http://" not in body or link.endswith(".json")
+    assert "default-src 'none'" in (answer.getheader("Content-Security-Policy") or "")
+
+
+def test_the_figures_are_the_servers_own(demo: int) -> None:
+    before = json.loads(answer_of(demo, "/figures.json")[1])
+    after = json.loads(answer_of(demo, "/figures.json")[1])
+    assert before["facts"]["wiretask"] == wiretask.__version__
+    assert f":{demo}" in before["facts"]["listens on"]
+    assert after["server"]["accepted"] == before["server"]["accepted"] + 1
+    assert after["server"]["tasks_threads_alive"] == 3
+    assert after["process"]["uptime_seconds"] >= before["process"]["uptime_seconds"] > 0
+    assert after["process"]["memory_bytes"] > 1_000_000
+    numbers = [value for part in ("server", "process") for value in after[part].values()]
+    assert [value for value in numbers if not isinstance(value, (int, float))] == []
+
+
+def test_the_demonstration_answers_nothing_else(demo: int) -> None:
+    assert answer_of(demo, "/hello")[1] == b"Hello, world!\n"
+    assert answer_of(demo, "/nothing")[0].status == 404
+    assert answer_of(demo, "/../page.css")[0].status in (400, 404)
+    answer, body = answer_of(demo, "/", "HEAD")
+    assert (answer.status, body) == (200, b"")
+    assert int(answer.getheader("Content-Length") or 0) > 1000
+    answer, _ = answer_of(demo, "/", "POST")
+    assert (answer.status, answer.getheader("Allow")) == (405, "GET, HEAD")
+
+
+# ---- applications --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_an_application_until_a_signal_and_exits_with_0(folder: Path, number: signal.Signals) -> None:
+    with serve("shop:app", "--host", "127.0.0.1", "--port", "0", "--url-prefix", "/shop", folder=folder) as command:
+        lines = command.banner()
+        assert lines[0] == f"wiretask {wiretask.__version__} serves shop:app"
+        link = re.fullmatch(r"  http://127\.0\.0\.1:(\d+)/shop", lines[1])
+        assert link
+        assert f"4 worker threads, process {command.process.pid}" in lines[2]
+        assert answer_of(int(link[1]), "/shop/a")[1] == b"/shop|/a"
+        command.process.send_signal(number)
+        assert command.finish() == (0, "", "")
+
+
+def test_a_request_that_runs_is_answered_before_it_exits(folder: Path) -> None:
+    with serve("shop:make()", "--host", "127.0.0.1", "--port", "0", folder=folder) as command:
+        port = command.port()
+        answers: list[bytes] = []
+        client = threading.Thread(target=lambda: answers.append(answer_of(port, "/wait")[1]))
+        client.start()
+        assert command.said() == "waiting"
+        command.process.send_signal(signal.SIGTERM)
+        assert command.finish() == (0, "", "")
+        client.join(DEADLINE_SECONDS)
+        assert answers == [b"|/wait"]
+
+
+def test_a_request_that_hangs_does_not_keep_it_longer_than_it_may(folder: Path) -> None:
+    with (
+        serve("shop:app", "--port", "0", "--graceful-timeout", "0.2", folder=folder) as command,
+        socket.create_connection(("127.0.0.1", command.port())) as client,
+    ):
+        client.sendall(b"GET /hang HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert command.said() == "hanging"
+        command.process.send_signal(signal.SIGTERM)
+        assert command.finish()[0] == 0
+
+
+def test_the_configuration_file_says_it_all(folder: Path) -> None:
+    (folder / "src").mkdir()
+    (folder / "shop.py").rename(folder / "src/shop.py")
+    path = folder / "server.sock"
+    (folder / "wiretask.toml").write_text(
+        '[serve]\napplication = "shop:app"\napp_dir = "src"\nthreads = 2\n'
+        f'unix_socket = "{path}"\nunix_socket_perms = 0o660\n'
+    )
+    with serve("--config", "wiretask.toml", folder=folder) as command:
+        assert f"  unix:{path}" in command.banner()
+        assert path.stat().st_mode & 0o777 == 0o660
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(DEADLINE_SECONDS)
+            client.connect(str(path))
+            client.sendall(b"GET /a HTTP/1.0\r\n\r\n")
+            answer = b"".join(iter(lambda: client.recv(65536), b""))
+        assert answer.endswith(b"|/a")
+        command.process.send_signal(signal.SIGTERM)
+        assert command.finish()[0] == 0
+    assert not path.exists()
+
+
+def test_the_installed_command_is_the_same(folder: Path) -> None:
+    command = Path(sys.executable).with_name("wiretask")
+    entry_points = importlib.metadata.entry_points(group="console_scripts", name="wiretask")
+    if not command.exists() and not entry_points:
+        pytest.skip("wiretask is not installed, but found in a folder")
+    with Command(str(command), "serve", "shop:app", "--check", folder=folder) as check:
+        status, out, errors = check.finish()
+        assert (status, errors) == (0, "")
+        assert (
+            out
+            == "would serve shop:app on http://127.0.0.1:8080/ (and every other interface) with 4 worker threads\n"
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "said"),
+    [
+        (["--thread", "8"], 2, "no option --thread; did you mean '--threads'?"),
+        (["shop:ap"], 1, "shop has no 'ap'; did you mean 'app'?"),
+        (["shopp:app"], 1, "no module 'shopp'"),
+        (["shop:app", "--config", "nowhere.toml"], 1, "cannot read nowhere.toml"),
+        (["shop:app", "--host", "192.0.2.1"], 1, "this machine has no such address"),
+        (["shop:app", "--spool-directory", "/nowhere/at/all"], 1, "/nowhere/at/all"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(folder: Path, arguments: list[str], status: int, said: str) -> None:
+    with serve(*arguments, folder=folder) as command:
+        code, out, errors = command.finish()
+    assert (code, out) == (status, "")
+    assert said in errors
+    assert errors.count("\n") == 1, errors
+
+
+def test_a_port_that_is_in_use_is_named_with_a_remedy(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with serve("shop:app", "--host", "127.0.0.1", "--port", str(port), folder=folder) as command:
+            code, out, errors = command.finish()
+    assert (code, out) == (1, "")
+    assert errors == (
+        f"wiretask serve: cannot listen on 127.0.0.1:{port}: Address already in use; "
+        "stop what listens there, or choose another with --port or --listen\n"
+    )
+
+
+# ---- sockets of a service manager -----------------------------------------------------------------
+
+
+def test_it_serves_a_socket_it_inherited(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        os.set_inheritable(bound.fileno(), True)
+        with serve(
+            "shop:app", "--sockets", f"fd:{bound.fileno()}", folder=folder, descriptors=[bound.fileno()]
+        ) as command:
+            assert command.port() == bound.getsockname()[1]
+            assert answer_of(bound.getsockname()[1], "/a")[1] == b"|/a"
+            command.process.send_signal(signal.SIGTERM)
+            assert command.finish()[0] == 0
+
+
+AS_SYSTEMD_DOES = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execv(sys.executable, [sys.executable, "-m", "wiretask", "serve", *sys.argv[2:]])
+"""
+
+
+def test_it_serves_the_sockets_of_systemd(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as bound:
+        port, number = bound.getsockname()[1], bound.fileno()
+        words = [sys.executable, "-c", AS_SYSTEMD_DOES, str(number), "shop:app", "--sockets", "systemd"]
+        with Command(*words, folder=folder, descriptors=[number]) as command:
+            assert command.port() == port
+            assert answer_of(port, "/a")[1] == b"|/a"
+            command.process.send_signal(signal.SIGTERM)
+            assert command.finish()[0] == 0
+
+
+# ---- PasteDeploy ---------------------------------------------------------------------------------
+
+
+PASTE = """
+import importlib.metadata, os, signal, sys, threading
+from shop import app
+points = importlib.metadata.entry_points(group=sys.argv[1], name="main")
+(point,) = [point for point in points if point.value.startswith("wiretask.")]
+settings = {"host": "127.0.0.1", "port": sys.argv[2], "threads": "2", "clear_untrusted_proxy_headers": "false"}
+if sys.argv[1] == "paste.server_runner":
+    sys.exit(point.load()(app, {"here": "/"}, **settings))
+sys.exit(point.load()({"here": "/"}, **settings)(app))
+"""
+
+
+@pytest.mark.parametrize("group", ["paste.server_runner", "paste.server_factory"])
+def test_ini_files_find_it_by_its_entry_points(folder: Path, group: str) -> None:
+    points = importlib.metadata.entry_points(group=group, name="main")
+    if not [point for point in points if point.value.startswith("wiretask.")]:
+        pytest.skip("wiretask is not installed, but found in a folder")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    with Command(sys.executable, "-c", PASTE, group, str(port), folder=folder, PYTHONPATH=str(folder)) as command:
+        assert _eventually_answers(port, command)
+        command.process.send_signal(signal.SIGTERM)
+        assert command.finish() == (0, "", "")
+
+
+def _eventually_answers(port: int, command: Command) -> bool:
+    while command.process.poll() is None:
+        try:
+            return answer_of(port, "/a")[1] == b"|/a"
+        except ConnectionRefusedError:
+            threading.Event().wait(0.02)
+    return False
