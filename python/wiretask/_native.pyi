@@ -19,7 +19,6 @@ __all__ = [
     "Channel",
     "ChannelOpening",
     "Chunked",
-    "ClientDisconnected",
     "Connection",
     "ConsumerFactory",
     "Delimiter",
@@ -914,17 +913,14 @@ class ChannelOpening:
         """The Python server; ReferenceError once it has been collected."""
 
 @final
-class ClientDisconnected:
-    """Asks whether the client has gone, or sends nothing more: `environ["wiretask.client_disconnected"]()`."""
-
-    def __call__(self, /, *args: Any, **kwargs: Any) -> bool: ...
-
-@final
 class Exchange:
     """One request, and the answer to it."""
 
     def take_environ(self) -> dict[str, Any]:
         """Return the environ of the request, once; it is the caller's."""
+
+    def client_disconnected(self) -> bool:
+        """Return whether the client has gone, or sends nothing more: `environ["wiretask.client_disconnected"]()`."""
 
     def start_response(
         self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /

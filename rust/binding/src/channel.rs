@@ -11,7 +11,6 @@ use std::sync::{Arc, OnceLock};
 use pyo3::exceptions::{PyOSError, PyReferenceError, PyRuntimeError, PyTypeError};
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use wiretask_engine::connection::Next;
 use wiretask_engine::output::{Room, Wrote};
@@ -24,7 +23,7 @@ use crate::consumers;
 use crate::errors::{Fault, to_exception};
 use crate::gil::{self, Section};
 use crate::host::{PythonConnection, is_own};
-use crate::wsgi::{Exchange, Remote};
+use crate::wsgi::Exchange;
 
 /// The connection was opened: `handle_connect`.
 const WORK_OPENED: u8 = 1;
@@ -204,8 +203,6 @@ impl ChannelOpening {
 #[pyclass(frozen, subclass, immutable_type, module = "wiretask._native")]
 pub struct Channel {
     connection: OnceLock<Arc<PythonConnection>>,
-    /// What environs say of the peer, once one was made.
-    remote: PyOnceLock<Remote>,
 }
 
 impl Channel {
@@ -219,23 +216,6 @@ impl Channel {
     fn own(&self) -> PyResult<Option<&Arc<PythonConnection>>> {
         Ok(Some(self.bound()?).filter(|connection| is_own(connection)))
     }
-
-    fn to_python(
-        &self,
-        py: Python<'_>,
-        connection: &Arc<PythonConnection>,
-        work: Work<NativeConsumer>,
-    ) -> PyResult<Py<PyAny>> {
-        if let Work::Request(NativeConsumer::HttpRequest(request)) = work {
-            let Some(settings) = &connection.core().host.wsgi else {
-                return consumers::wrap(py, NativeConsumer::HttpRequest(request));
-            };
-            let remote = self.remote.get_or_try_init(py, || Remote::new(py, connection))?;
-            let Some(request) = request.into_made() else { return Ok(py.None()) };
-            return Exchange::begun_by(py, settings, connection, remote, request);
-        }
-        to_python(py, connection, work)
-    }
 }
 
 #[pymethods]
@@ -243,7 +223,7 @@ impl Channel {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { connection: OnceLock::new(), remote: PyOnceLock::new() }
+        Self { connection: OnceLock::new() }
     }
 
     /// Ties channel and connection together; a connection that the server's own `accept` gave begins
@@ -378,7 +358,7 @@ impl Channel {
             Next::Finish if connection.finish_and_hold() => None,
             Next::Finish => gil::detached(py, Section::Send, || connection.finish_work()),
         };
-        work.map(|work| self.to_python(py, connection, work)).transpose()
+        work.map(|work| to_python(py, connection, work)).transpose()
     }
 
     /// Tells the loop that tasks were queued; false: the connection is closed, they will not run.
@@ -449,6 +429,13 @@ fn to_python(
     work: Work<NativeConsumer>,
 ) -> PyResult<Py<PyAny>> {
     let number = match work {
+        Work::Request(NativeConsumer::HttpRequest(request)) => {
+            let Some(settings) = &connection.core().host.wsgi else {
+                return consumers::wrap(py, NativeConsumer::HttpRequest(request));
+            };
+            let Some(request) = request.into_made() else { return Ok(py.None()) };
+            return Exchange::begun_by(py, settings, connection, request);
+        }
         Work::Request(consumer) => return consumers::wrap(py, consumer),
         Work::Bytes(bytes) => return Ok(PyBytes::new(py, &bytes).into_any().unbind()),
         Work::Opened => WORK_OPENED,

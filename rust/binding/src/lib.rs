@@ -39,7 +39,7 @@ mod _native {
     #[pymodule_export]
     use crate::workers::{Orphans, Worker};
     #[pymodule_export]
-    use crate::wsgi::{ClientDisconnected, Exchange};
+    use crate::wsgi::Exchange;
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -2,14 +2,15 @@
 //!
 //! Neither holds heap while it is empty. How much may be held is for `ChannelState` to say.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-/// Completed requests, each with the number of bytes it took from the stream. The first has its own
-/// place, so that one request at a time costs no heap.
+/// Completed requests, each with the number of bytes it took from the stream. The first is on the heap as well: of
+/// most connections none is there most of the time.
 #[derive(Debug)]
 pub(crate) struct ReadyRequests<C> {
-    first: Option<(C, usize)>,
+    first: Option<Box<(C, usize)>>,
     rest: VecDeque<(C, usize)>,
     bytes: usize,
 }
@@ -31,15 +32,15 @@ impl<C> ReadyRequests<C> {
     pub(crate) fn push(&mut self, request: C, bytes: usize) {
         self.bytes += bytes;
         match self.first {
-            None => self.first = Some((request, bytes)),
+            None => self.first = Some(Box::new((request, bytes))),
             Some(_) => self.rest.push_back((request, bytes)),
         }
     }
 
     pub(crate) fn pop(&mut self) -> Option<C> {
-        let (request, bytes) = self.first.take()?;
+        let (request, bytes) = *self.first.take()?;
         self.bytes -= bytes;
-        self.first = self.rest.pop_front();
+        self.first = self.rest.pop_front().map(Box::new);
         if self.rest.is_empty() && self.rest.capacity() > 0 {
             self.rest = VecDeque::new();
         }

@@ -12,12 +12,12 @@ use wiretask_protocol::http::grammar::Version;
 use wiretask_protocol::http::request::Request;
 
 use super::header_keys::key_of;
-use super::remote::Remote;
+use super::remote::address_of;
 use super::settings::WsgiSettings;
 use crate::host::PythonConnection;
 use crate::latin1::latin1;
 
-/// What `make` sets, always. A dict that has a key already takes a value for it in half the time.
+/// What is set in all of them. A dict that has a key already takes a value for it in half the time.
 pub const OWN_KEYS: [&str; 11] = [
     "REQUEST_METHOD",
     "PATH_INFO",
@@ -37,7 +37,6 @@ pub fn make<'py>(
     py: Python<'py>,
     settings: &WsgiSettings,
     connection: &Arc<PythonConnection>,
-    remote: &Remote,
     request: &mut Request,
 ) -> PyResult<Bound<'py, PyDict>> {
     let environ = settings.environ.bind(py).copy()?;
@@ -57,9 +56,10 @@ pub fn make<'py>(
     environ.set_item(intern!(py, "PATH_INFO"), path_info(py, head.path(), &settings.url_prefix))?;
     environ.set_item(intern!(py, "QUERY_STRING"), text(py, head.query().unwrap_or_default()))?;
     environ.set_item(intern!(py, "REQUEST_URI"), text(py, head.target()))?;
-    environ.set_item(intern!(py, "REMOTE_ADDR"), &remote.host)?;
-    environ.set_item(intern!(py, "REMOTE_HOST"), &remote.host)?;
-    match &remote.port {
+    let (host, port) = address_of(py, connection.peer());
+    environ.set_item(intern!(py, "REMOTE_ADDR"), &host)?;
+    environ.set_item(intern!(py, "REMOTE_HOST"), host)?;
+    match port {
         Some(port) => environ.set_item(intern!(py, "REMOTE_PORT"), port)?,
         None => environ.del_item(intern!(py, "REMOTE_PORT"))?,
     }
@@ -68,8 +68,6 @@ pub fn make<'py>(
     {
         environ.set_item(intern!(py, "SERVER_PORT"), port.to_string())?;
     }
-    environ.set_item(intern!(py, "wiretask.client_disconnected"), &remote.disconnected)?;
-    environ.set_item(intern!(py, "waitress.client_disconnected"), &remote.disconnected)?;
     set_fields(py, settings, &environ, request)?;
     if request.head().framing() == BodyFraming::Chunked {
         // The application gets the body without its chunks, and can be told how long it is.

@@ -7,6 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use wiretask_protocol::channel::CloseReason;
@@ -17,7 +18,6 @@ use wiretask_protocol::http::encode;
 use wiretask_protocol::http::request::Request;
 
 use super::environ;
-use super::remote::Remote;
 use super::settings::WsgiSettings;
 use crate::channel::{Disconnected, disconnected, flush, write_all};
 use crate::date::with_date;
@@ -56,10 +56,9 @@ impl Exchange {
         py: Python<'_>,
         settings: &WsgiSettings,
         connection: &Arc<PythonConnection>,
-        remote: &Remote,
         mut request: Box<Request>,
     ) -> PyResult<Py<PyAny>> {
-        let environ = environ::make(py, settings, connection, remote, &mut request)?;
+        let environ = environ::make(py, settings, connection, &mut request)?;
         let head = request.head();
         let asking = Asking {
             version: head.version(),
@@ -169,8 +168,22 @@ impl Exchange {
 #[pymethods]
 impl Exchange {
     /// The environ of the request, once; it is the caller's.
-    fn take_environ(&self) -> PyResult<Py<PyDict>> {
-        self.lock().environ.take().ok_or_else(|| PyRuntimeError::new_err("the environ has been taken"))
+    fn take_environ(slf: &Bound<'_, Self>) -> PyResult<Py<PyDict>> {
+        let py = slf.py();
+        let environ = slf.get().lock().environ.take();
+        let Some(environ) = environ else {
+            return Err(PyRuntimeError::new_err("the environ has been taken"));
+        };
+        // From here on, so that nothing is in a circle.
+        let is_disconnected = slf.getattr(intern!(py, "client_disconnected"))?;
+        environ.bind(py).set_item(intern!(py, "wiretask.client_disconnected"), &is_disconnected)?;
+        environ.bind(py).set_item(intern!(py, "waitress.client_disconnected"), is_disconnected)?;
+        Ok(environ)
+    }
+
+    /// Whether the client has gone, or sends nothing more: `environ["wiretask.client_disconnected"]()`.
+    fn client_disconnected(&self) -> bool {
+        !is_own(&self.connection) || self.connection.is_peer_gone() || self.connection.is_closed()
     }
 
     /// Begin the answer; WSGI's `start_response`. Return WSGI's `write`.
@@ -200,7 +213,7 @@ impl Exchange {
         }
         let head = read_head(status, headers)?;
         this.lock().head = Some(head);
-        slf.getattr(pyo3::intern!(slf.py(), "write"))
+        slf.getattr(intern!(slf.py(), "write"))
     }
 
     /// Send a part of the body; WSGI's `write`. What goes beyond the announced length is left out.

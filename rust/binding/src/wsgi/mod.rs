@@ -10,5 +10,4 @@ mod remote;
 mod settings;
 
 pub use exchange::Exchange;
-pub use remote::{ClientDisconnected, Remote};
 pub use settings::WsgiSettings;

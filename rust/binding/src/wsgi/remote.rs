@@ -1,46 +1,49 @@
-//! What an environ says of the peer: made once for each connection, by its first request.
-use std::sync::Arc;
+//! Who is asking, as an environ says it.
+//!
+//! Strategy: nothing is kept for a connection, of which there are many that are idle; the str of an address is kept,
+//! since many requests come from few addresses.
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 use wiretask_engine::socket::PeerAddress;
+use wiretask_protocol::http::answer::write_decimal;
 
-use crate::host::{PythonConnection, is_own};
+use crate::latin1::latin1;
 
-/// The peer of one connection, as its environs name it.
-pub struct Remote {
-    /// `REMOTE_ADDR`.
-    pub host: Py<PyString>,
-    /// `REMOTE_PORT`; a Unix socket has none.
-    pub port: Option<Py<PyString>>,
-    /// `wiretask.client_disconnected`.
-    pub disconnected: Py<ClientDisconnected>,
-}
+/// So many addresses are kept.
+const MAX_ADDRESSES: usize = 1024;
 
-impl Remote {
-    /// The peer of `connection`.
-    pub fn new(py: Python<'_>, connection: &Arc<PythonConnection>) -> PyResult<Self> {
-        let (host, port) = match connection.peer() {
-            PeerAddress::Inet(address) => (address.ip().to_string(), Some(address.port().to_string())),
-            PeerAddress::Unix(_) => ("localhost".to_owned(), None),
-        };
-        Ok(Self {
-            host: PyString::new(py, &host).unbind(),
-            port: port.map(|port| PyString::new(py, &port).unbind()),
-            disconnected: Py::new(py, ClientDisconnected { connection: Arc::clone(connection) })?,
-        })
+/// The address of a peer, and its port; a Unix socket is `localhost`, and has none.
+pub fn address_of<'py>(
+    py: Python<'py>,
+    peer: &PeerAddress,
+) -> (Bound<'py, PyString>, Option<Bound<'py, PyString>>) {
+    match peer {
+        PeerAddress::Inet(address) => {
+            let mut digits = Vec::with_capacity(5);
+            write_decimal(u64::from(address.port()), &mut digits);
+            (host(py, address.ip()), Some(latin1(py, &digits)))
+        }
+        PeerAddress::Unix(_) => (pyo3::intern!(py, "localhost").clone(), None),
     }
 }
 
-/// Asks whether the client has gone, or sends nothing more: `environ["wiretask.client_disconnected"]()`.
-#[pyclass(frozen, immutable_type, module = "wiretask._native")]
-pub struct ClientDisconnected {
-    connection: Arc<PythonConnection>,
-}
-
-#[pymethods]
-impl ClientDisconnected {
-    fn __call__(&self) -> bool {
-        !is_own(&self.connection) || self.connection.is_peer_gone() || self.connection.is_closed()
+fn host(py: Python<'_>, address: IpAddr) -> Bound<'_, PyString> {
+    static KNOWN: PyOnceLock<Mutex<HashMap<IpAddr, Py<PyString>>>> = PyOnceLock::new();
+    let known = KNOWN.get_or_init(py, Mutex::default);
+    // Never waits: whoever has the lock holds the interpreter, and runs no Python.
+    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(host) = known.get(&address) {
+        return host.bind(py).clone();
     }
+    let host = PyString::new(py, &address.to_string());
+    if known.len() >= MAX_ADDRESSES {
+        known.clear();
+    }
+    known.insert(address, host.clone().unbind());
+    host
 }
