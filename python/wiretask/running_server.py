@@ -145,6 +145,7 @@ def _native_settings(adj: Adjustments, hooks: ServerHooks, name: str) -> dict[st
         "parser": hooks.parser,
         "reports_open": hooks.reports_open,
         "reports_close": hooks.reports_close,
+        "http": None,
         "accepts_by_host": hooks.accepts,
         "io_threads": adj.io_threads,
         "recv_bytes": adj.recv_bytes,

@@ -24,6 +24,9 @@ from wiretask.wsgi.proxies import ProxyTrust
 
 __all__ = ["WSGIServer", "create_server", "serve"]
 
+#: What a client is told that no worker has time for.
+_RETRY_AFTER_SECONDS = 10
+
 
 class WSGIServer(Server):
     """A server of one WSGI application.
@@ -89,7 +92,8 @@ class WSGIServer(Server):
             "ports_differ": len(ports) > 1,
             "drops_forwarding": _drops_forwarding(adj),
         }
-        return {"wsgi": wsgi}
+        http = {"ident": adj.ident, "retry_after_seconds": _RETRY_AFTER_SECONDS}
+        return {"wsgi": wsgi, "http": http}
 
 
 def _drops_forwarding(adj: WSGIAdjustments) -> bool:

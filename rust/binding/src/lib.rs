@@ -9,6 +9,7 @@ pub mod gil;
 pub mod host;
 pub mod housekeeper;
 mod latin1;
+pub mod loop_answers;
 pub mod server;
 pub mod tasks;
 pub mod workers;

@@ -14,7 +14,7 @@ use pyo3::types::{PyDict, PyType, PyWeakrefReference};
 use wiretask_engine::connection::{forget_running, is_server_run_by_caller};
 use wiretask_engine::open_descriptors;
 use wiretask_engine::server::Server as EngineServer;
-use wiretask_engine::server_core::ServerConfig;
+use wiretask_engine::server_core::{LoopAnswers, ServerConfig};
 use wiretask_protocol::channel::{ChannelLimits, ChannelMode, OutputLimits};
 use wiretask_protocol::limits::MAX_LINE_BYTES;
 use wiretask_protocol::native::ConsumerSpec;
@@ -24,6 +24,7 @@ use crate::consumers;
 use crate::errors::{Fault, to_exception};
 use crate::gil::{self, Section};
 use crate::host::PythonHost;
+use crate::loop_answers::HttpAnswers;
 use crate::tasks::TaskQueue;
 use crate::wsgi::WsgiSettings;
 
@@ -200,7 +201,9 @@ fn config(settings: &Bound<'_, PyDict>) -> PyResult<ServerConfig> {
             raw: spec.is_none(),
             report_open: item(settings, "reports_open")?.extract()?,
             report_close: item(settings, "reports_close")?.extract()?,
+            ..ChannelMode::PLAIN
         },
+        loop_answers: loop_answers(settings)?,
         parser: spec.unwrap_or(ConsumerSpec::Line { max_bytes: MAX_LINE_BYTES }),
         limits: ChannelLimits {
             max_ready_requests: item(settings, "max_pipelined_requests")?.extract()?,
@@ -231,6 +234,15 @@ fn config(settings: &Bound<'_, PyDict>) -> PyResult<ServerConfig> {
 fn wsgi_settings(settings: &Bound<'_, PyDict>) -> PyResult<Option<WsgiSettings>> {
     let wsgi = item(settings, "wsgi")?;
     if wsgi.is_none() { Ok(None) } else { WsgiSettings::new(wsgi.cast::<PyDict>()?).map(Some) }
+}
+
+/// The words of the loops of an HTTP server; `None`: it is none.
+fn loop_answers(settings: &Bound<'_, PyDict>) -> PyResult<Option<Arc<dyn LoopAnswers>>> {
+    let http = item(settings, "http")?;
+    if http.is_none() {
+        return Ok(None);
+    }
+    Ok(Some(Arc::new(HttpAnswers::from_settings(http.cast::<PyDict>()?)?)))
 }
 
 fn item<'py>(settings: &Bound<'py, PyDict>, name: &str) -> PyResult<Bound<'py, PyAny>> {

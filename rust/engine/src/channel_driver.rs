@@ -15,7 +15,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use mio::Interest;
-use wiretask_protocol::channel::{Action, CloseReason, Timeout};
+use wiretask_protocol::channel::{Action, CloseReason, Refusal, Timeout};
 
 use crate::accepting::Accepting;
 use crate::connection::{Connection, fd_of};
@@ -340,6 +340,8 @@ impl<H: Host> ChannelDriver<H> {
                     resumes_left -= 1;
                     self.read(connection, token, ONLY_READABLE);
                 }
+                Some(Action::Refuse(refusal)) => self.refuse(connection, &refusal),
+                Some(Action::GoAhead) => self.let_go_ahead(connection),
                 Some(Action::Close(reason)) => self.close(connection, token, closed, reason),
             }
         }
@@ -351,10 +353,27 @@ impl<H: Host> ChannelDriver<H> {
     fn submit(&self, connection: &Arc<Connection<H>>) {
         self.core.stats.dispatched.fetch_add(1, Ordering::Relaxed);
         if !self.core.submit(connection) {
-            self.core.stats.refused.fetch_add(1, Ordering::Relaxed);
             // Without a channel nobody is to be told.
             let _is_told_by_nobody = connection.cancel_work();
+            // One that is answered first is counted when it closes.
+            if connection.is_closed() {
+                self.core.stats.refused.fetch_add(1, Ordering::Relaxed);
+            }
         }
+    }
+
+    fn refuse(&self, connection: &Connection<H>, refusal: &Refusal) {
+        let core = &self.core;
+        let answer = core.config.loop_answers.as_ref().map(|answers| answers.refusal(refusal));
+        let answer = answer.unwrap_or_default();
+        connection.lock().state.handle_refusal(&answer, &core.config.limits, core.stamp_ms());
+    }
+
+    fn let_go_ahead(&self, connection: &Connection<H>) {
+        let core = &self.core;
+        let Some(answers) = &core.config.loop_answers else { return };
+        let word = answers.go_ahead();
+        connection.lock().state.handle_go_ahead(word, &core.config.limits, core.stamp_ms());
     }
 
     /// Watches a Unix socket for writing while it is blocked, and only then.
@@ -409,6 +428,8 @@ impl<H: Host> ChannelDriver<H> {
     fn lingers(&self, socket: &PeerSocket, reason: CloseReason) -> bool {
         match reason {
             CloseReason::Finished | CloseReason::ProtocolError => !self.is_draining || socket.has_input(),
+            CloseReason::Unserved => true,
+            CloseReason::RequestTimeout => self.core.config.mode.answers,
             CloseReason::EndOfInput => socket.has_input(),
             _ => false,
         }
@@ -456,6 +477,7 @@ impl<H: Host> ChannelDriver<H> {
             CloseReason::ConnectionLost => (&stats.connections_lost, Level::Debug),
             CloseReason::SpoolFailed => (&stats.spool_failures, Level::Debug),
             CloseReason::Evicted => (&stats.evicted, Level::Debug),
+            CloseReason::Unserved => (&stats.refused, Level::Info),
             CloseReason::Finished | CloseReason::EndOfInput | CloseReason::Aborted => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
@@ -517,8 +539,13 @@ impl<H: Host> ChannelDriver<H> {
                 now_ms + shortest
             }
             Timeout::Expired(reason) => {
-                connection.lock().state.abort(reason);
-                return self.attend_to(&connection, token);
+                connection.lock().state.expire(reason);
+                self.attend_to(&connection, token);
+                if self.entries.get(token).is_none() {
+                    return;
+                }
+                // There is an answer, which has a limit too.
+                now_ms + shortest
             }
             Timeout::At(at) => now_ms + at.saturating_sub(stamp_ms).min(shortest).max(STAMP_ERROR_MS),
             Timeout::None => now_ms + shortest,

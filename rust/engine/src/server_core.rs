@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use wiretask_protocol::channel::{ChannelLimits, ChannelMode};
+use wiretask_protocol::channel::{ChannelLimits, ChannelMode, Refusal};
 use wiretask_protocol::native::ConsumerSpec;
 
 use crate::clock::coarse_millis;
@@ -59,6 +59,15 @@ pub trait Host: Send + Sync + Sized + 'static {
     fn log(&self, level: Level, message: String);
 }
 
+/// The words that a loop has for a peer by itself, without a worker. Called on loop threads: it must not block.
+pub trait LoopAnswers: std::fmt::Debug + Send + Sync {
+    /// The whole answer to what is refused; the connection closes behind it. Empty: it closes without.
+    fn refusal(&self, refusal: &Refusal) -> Vec<u8>;
+
+    /// What is said to a peer that waits for a word before it sends the rest of its request.
+    fn go_ahead(&self) -> &[u8];
+}
+
 /// What one server is set to.
 #[derive(Clone, Debug)]
 pub struct ServerConfig {
@@ -66,8 +75,10 @@ pub struct ServerConfig {
     pub name: String,
     /// The parser that runs on the loop; never fed when `mode.raw` is set.
     pub parser: ConsumerSpec,
-    /// Which events workers want.
+    /// Which events workers want. `mode.answers` is as `loop_answers` says.
     pub mode: ChannelMode,
+    /// The loop's own words; `None`: it has none, and what it refuses it closes.
+    pub loop_answers: Option<Arc<dyn LoopAnswers>>,
     /// The limits of every channel.
     pub limits: ChannelLimits,
     /// A write is sent by the writer once so much output waits, in bytes.
@@ -194,7 +205,8 @@ pub struct ServerCore<H: Host> {
 }
 
 impl<H: Host> ServerCore<H> {
-    pub(crate) fn new(host: H, config: ServerConfig) -> Self {
+    pub(crate) fn new(host: H, mut config: ServerConfig) -> Self {
+        config.mode.answers = config.loop_answers.is_some();
         Self {
             host,
             config,

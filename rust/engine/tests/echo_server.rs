@@ -440,7 +440,7 @@ fn held_input_waits_in_the_socket() {
 fn raw_channels_are_told_everything_in_order() {
     let (events, seen) = mpsc::channel();
     let mut config = config("rawmode");
-    config.mode = ChannelMode { raw: true, report_open: true, report_close: true };
+    config.mode = ChannelMode { raw: true, report_open: true, report_close: true, ..ChannelMode::PLAIN };
     config.parser = ConsumerSpec::fixed(1).unwrap();
     let server = TestServer::start(config, move |peer, work| {
         let event = match work {

@@ -66,7 +66,7 @@ fn the_loop_survives_a_panic_in_wake_workers() {
 
 #[test]
 fn the_loop_survives_a_panic_in_submit_when_opening() {
-    let mode = ChannelMode { raw: false, report_open: true, report_close: true };
+    let mode = ChannelMode { report_open: true, report_close: true, ..ChannelMode::PLAIN };
     let mut config = config("panicopen");
     config.mode = mode;
     let server = TestServer::echo(config);

@@ -147,7 +147,7 @@ fn a_stop_while_connections_come_in_loses_none() {
 fn a_stop_tells_every_channel_that_it_is_closed() {
     let (events, seen) = mpsc::channel();
     let mut config = config("stoptold");
-    config.mode = ChannelMode { raw: false, report_open: true, report_close: true };
+    config.mode = ChannelMode { report_open: true, report_close: true, ..ChannelMode::PLAIN };
     let server = TestServer::start(config, move |_, work| events.send(format!("{work:?}")).unwrap());
     let clients = [server.connect(), server.connect()];
     for _ in &clients {

@@ -9,7 +9,8 @@ mod channel_simulation;
 #[path = "../../protocol/tests/consumer_outcome/mod.rs"]
 mod consumer_outcome;
 
-use channel_simulation::{Event, LARGEST_WRITE, LINE_LIMIT, Simulation};
+use channel_simulation::note::LINE_LIMIT;
+use channel_simulation::{Event, LARGEST_WRITE, Simulation};
 use consumer_outcome::{deliver, ends_with_the_stream, one_after_another, outcome, read_messages};
 use wiretask_protocol::channel::ChannelMode;
 use wiretask_protocol::consumer::StreamConsumer;
@@ -125,7 +126,12 @@ pub fn http_limits(choice: u8) -> HttpLimits {
 /// Play a life of a channel: mode, a stream of lines, and two bytes for each event.
 pub fn check_channel(input: &[u8]) {
     let &[mode, line_count, ref rest @ ..] = input else { return };
-    let mode = ChannelMode { raw: mode & 1 != 0, report_open: mode & 2 != 0, report_close: mode & 4 != 0 };
+    let mode = ChannelMode {
+        raw: mode & 1 != 0,
+        report_open: mode & 2 != 0,
+        report_close: mode & 4 != 0,
+        answers: mode & 9 == 8,
+    };
     let (lines, events) = rest.split_at(rest.len().min(usize::from(line_count % 32)));
     let mut simulation = Simulation::new(mode, &stream_of(lines));
     for event in events.chunks_exact(2).take(MOST_EVENTS) {
@@ -134,10 +140,17 @@ pub fn check_channel(input: &[u8]) {
     simulation.settle_and_check_nothing_is_lost();
 }
 
-/// A line for each byte, one of which may be too long; the high bit leaves out its end.
+/// A line for each byte, one of which may be too long, or one with a body; the high bit leaves out its end.
 fn stream_of(lines: &[u8]) -> Vec<u8> {
     let mut stream = Vec::new();
     for (index, byte) in lines.iter().enumerate() {
+        if let length @ 64..116 = byte % 128 {
+            stream.extend([b'+', b'a' + length % 26]);
+            stream.extend_from_slice(if length % 2 == 0 { b"?\n" } else { b"\n" });
+            let body = if *byte < 128 { length % 26 } else { length % 3 };
+            stream.extend((0..body).map(|index| b'A' + index));
+            continue;
+        }
         let length = usize::from(byte % 128) % (LINE_LIMIT + 2);
         // Different neighbours, so that a changed order shows.
         stream.extend((0..length).map(|_| b'a' + (index % 26) as u8));

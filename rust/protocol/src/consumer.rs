@@ -45,6 +45,16 @@ pub trait StreamConsumer {
 
     /// Whether at least one byte was consumed.
     fn is_started(&self) -> bool;
+
+    /// Whether the peer says that it waits for a word before it sends the rest of the message.
+    ///
+    /// No more once `note_go_ahead` was called, or a byte of the rest has come without.
+    fn awaits_go_ahead(&self) -> bool {
+        false
+    }
+
+    /// The peer is being given the word that it waits for.
+    fn note_go_ahead(&mut self) {}
 }
 
 /// A consumer whose value is one stretch of the stream, so that it need not be copied where it lies whole.

@@ -79,4 +79,14 @@ impl<C: Seeded> StreamConsumer for Lazy<C> {
     fn is_started(&self) -> bool {
         self.get().is_some_and(C::is_started)
     }
+
+    fn awaits_go_ahead(&self) -> bool {
+        self.get().is_some_and(C::awaits_go_ahead)
+    }
+
+    fn note_go_ahead(&mut self) {
+        if let Some(consumer) = self.get_mut() {
+            consumer.note_go_ahead();
+        }
+    }
 }

@@ -139,6 +139,14 @@ impl StreamConsumer for NativeConsumer {
     fn is_started(&self) -> bool {
         each!(self, inner => inner.is_started())
     }
+
+    fn awaits_go_ahead(&self) -> bool {
+        each!(self, inner => inner.awaits_go_ahead())
+    }
+
+    fn note_go_ahead(&mut self) {
+        each!(self, inner => inner.note_go_ahead())
+    }
 }
 
 /// What makes consumers: kind and limits, checked. Cheap to clone; equal if it makes equal consumers.

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used)]
 mod channel_simulation;
 
-use channel_simulation::{Event, LARGEST_WRITE, LINE_LIMIT, Simulation};
+use channel_simulation::note::LINE_LIMIT;
+use channel_simulation::{Event, LARGEST_WRITE, Simulation};
 use proptest::prelude::*;
 use wiretask_protocol::channel::ChannelMode;
 
@@ -46,20 +47,33 @@ fn any_life() -> impl Strategy<Value = Vec<Event>> {
     })
 }
 
-/// Lines, blank lines, now and then one that is too long, and perhaps an unfinished one at the end.
+/// Lines, some of them with bodies, blank lines, now and then a line that is too long, and perhaps an unfinished
+/// one, or a body that is missing, at the end.
 fn any_stream() -> impl Strategy<Value = Vec<u8>> {
     let line = prop_oneof![
         12 => (1usize..LINE_LIMIT).prop_map(|length| [vec![b'x'; length - 1], b"y\n".to_vec()].concat()),
         2 => Just(b"\n".to_vec()),
+        3 => (0u8..26, any::<bool>()).prop_map(|(length, waits)| {
+            let mut note = vec![b'.', b'+', b'a' + length];
+            note.extend_from_slice(if waits { b"?\n" } else { b"\n" });
+            note.extend((0..length).map(|index| b'A' + index));
+            note
+        }),
     ];
     let tail = prop_oneof![
         4 => Just(Vec::new()),
         2 => Just(b"unfin".to_vec()),
+        2 => Just(b"+k?\n".to_vec()),
+        1 => Just(b"+k?\nABC".to_vec()),
         1 => Just(vec![b'z'; LINE_LIMIT + 5]),
     ];
     (prop::collection::vec(line, 0..20), tail).prop_map(|(lines, tail)| {
         let mut numbered = Vec::new();
         for (index, mut line) in lines.into_iter().enumerate() {
+            if line[0] == b'.' {
+                numbered.extend(&line[1..]);
+                continue;
+            }
             if line.len() > 1 {
                 // Different neighbours, so that a changed order shows.
                 line[0] = b'a' + u8::try_from(index % 26).unwrap();
@@ -75,10 +89,11 @@ fn any_stream() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn any_mode() -> impl Strategy<Value = ChannelMode> {
-    (any::<bool>(), any::<bool>(), any::<bool>()).prop_map(|(raw, report_open, report_close)| ChannelMode {
+    any::<[bool; 4]>().prop_map(|[raw, report_open, report_close, answers]| ChannelMode {
         raw,
         report_open,
         report_close,
+        answers: answers && !raw,
     })
 }
 

@@ -30,8 +30,8 @@ fn limits() -> ChannelLimits {
     }
 }
 
-const RAW: ChannelMode = ChannelMode { raw: true, report_open: false, report_close: false };
-const PARSED: ChannelMode = ChannelMode { raw: false, report_open: false, report_close: false };
+const RAW: ChannelMode = ChannelMode { raw: true, ..ChannelMode::PLAIN };
+const PARSED: ChannelMode = ChannelMode::PLAIN;
 
 fn new_state(mode: ChannelMode) -> State {
     State::new(mode, 0)
@@ -229,7 +229,7 @@ fn work_that_came_meanwhile_keeps_the_channel_with_its_worker() {
 
 #[test]
 fn an_open_report_comes_before_any_input_and_a_close_report_last() {
-    let mut state = new_state(ChannelMode { raw: false, report_open: true, report_close: true });
+    let mut state = new_state(ChannelMode { report_open: true, report_close: true, ..ChannelMode::PLAIN });
     assert_eq!(action(&mut state), Some(Action::StartTask));
     feed(&mut state, b"one\n");
     state.handle_end_of_input();
@@ -243,7 +243,7 @@ fn an_open_report_comes_before_any_input_and_a_close_report_last() {
 
 #[test]
 fn the_close_is_not_reported_before_it_was_said() {
-    let mut state = new_state(ChannelMode { raw: false, report_open: false, report_close: true });
+    let mut state = new_state(ChannelMode { report_close: true, ..ChannelMode::PLAIN });
     feed(&mut state, b"one\n");
     assert_eq!(action(&mut state), Some(Action::StartTask));
     assert_eq!(work(&mut state), "request one");
@@ -257,7 +257,7 @@ fn the_close_is_not_reported_before_it_was_said() {
 
 #[test]
 fn a_close_is_not_reported_if_the_opening_never_was() {
-    let mut state = new_state(ChannelMode { raw: false, report_open: true, report_close: true });
+    let mut state = new_state(ChannelMode { report_open: true, report_close: true, ..ChannelMode::PLAIN });
     state.abort(CloseReason::ConnectionLost);
     assert_eq!(action(&mut state), Some(Action::Close(CloseReason::ConnectionLost)));
     assert_eq!(action(&mut state), None);
@@ -455,7 +455,7 @@ fn queued_tasks_get_their_turn_even_if_the_connection_closes() {
 
 #[test]
 fn a_channel_that_could_not_be_queued_closes_and_asks_for_nothing_more() {
-    let mut state = new_state(ChannelMode { raw: false, report_open: false, report_close: true });
+    let mut state = new_state(ChannelMode { report_close: true, ..ChannelMode::PLAIN });
     feed(&mut state, b"1\n");
     assert!(state.handle_tasks_queued());
     assert_eq!(action(&mut state), Some(Action::StartTask));
@@ -554,7 +554,7 @@ fn a_closed_channel_has_no_time_limit() {
 
 #[test]
 fn a_channel_that_is_known_is_told_of_the_opening_and_the_close_however_early_it_is_lost() {
-    let mut state = new_state(ChannelMode { raw: false, report_open: true, report_close: true });
+    let mut state = new_state(ChannelMode { report_open: true, report_close: true, ..ChannelMode::PLAIN });
     assert_eq!(action(&mut state), Some(Action::StartTask));
     assert!(state.note_known());
     state.abort(CloseReason::ConnectionLost);
@@ -564,7 +564,7 @@ fn a_channel_that_is_known_is_told_of_the_opening_and_the_close_however_early_it
 
 #[test]
 fn a_channel_that_was_given_up_is_run_again_for_what_is_to_be_told() {
-    let mut state = new_state(ChannelMode { raw: false, report_open: false, report_close: true });
+    let mut state = new_state(ChannelMode { report_close: true, ..ChannelMode::PLAIN });
     feed(&mut state, b"1\n2\n");
     assert_eq!(action(&mut state), Some(Action::StartTask));
     let run = state.current_run();
@@ -605,7 +605,7 @@ fn tasks_that_keep_coming_do_not_keep_requests_from_being_served() {
 
 #[test]
 fn the_last_of_a_closed_channel_is_told_in_the_same_run_however_long_it_takes() {
-    let mut state = new_state(ChannelMode { raw: false, report_open: false, report_close: true });
+    let mut state = new_state(ChannelMode { report_close: true, ..ChannelMode::PLAIN });
     feed(&mut state, b"1\n");
     assert_eq!(action(&mut state), Some(Action::StartTask));
     assert_eq!(work(&mut state), "request 1");

@@ -126,6 +126,7 @@ pub fn config(name: &str) -> ServerConfig {
         name: name.into(),
         parser: ConsumerSpec::line(1000).unwrap(),
         mode: ChannelMode::default(),
+        loop_answers: None,
         limits: ChannelLimits {
             max_ready_requests: 256,
             max_ready_bytes: 1 << 20,

@@ -1,6 +1,6 @@
 //! How a connection ends.
 
-use super::{ChannelState, CloseReason, Phase, ReadyRequests, Waiting};
+use super::{ChannelLimits, ChannelState, CloseReason, Farewell, Phase, ReadyRequests, Refusal, Waiting};
 use crate::consumer::StreamConsumer;
 use crate::error::ErrorClass;
 
@@ -10,6 +10,46 @@ impl<C: StreamConsumer> ChannelState<C> {
         if self.phase == Phase::Open {
             self.phase = Phase::Finishing;
             self.drop_input();
+        }
+    }
+
+    /// Closes behind an answer of the loop's own, once what was written before has left.
+    pub(super) fn refuse(&mut self, refusal: Refusal, reason: CloseReason) {
+        self.phase = Phase::Finishing;
+        self.finish_reason = reason;
+        self.farewell = Farewell::Due(refusal);
+        self.drop_input();
+    }
+
+    /// What the parser refuses is answered when all that came before it has been.
+    pub(super) fn maybe_refuse(&mut self) {
+        if let Some(error) = self.error
+            && self.mode.answers
+            && self.phase == Phase::Open
+            && error.kind.status().is_some()
+            && self.ready.len() == 0
+            && !self.running
+            && !self.has_work()
+        {
+            self.refuse(Refusal::Stream(error), CloseReason::ProtocolError);
+        }
+    }
+
+    /// Takes the answer that `Action::Refuse` asked for. It may be empty: the connection then closes without.
+    pub fn handle_refusal(&mut self, answer: &[u8], limits: &ChannelLimits, now_ms: u64) {
+        if self.farewell != Farewell::Asked {
+            return;
+        }
+        self.farewell = Farewell::None;
+        self.push_own(answer, limits, now_ms);
+    }
+
+    /// A time limit has passed (`Timeout::Expired`): closes, with an answer if there is a request to be answered.
+    pub fn expire(&mut self, reason: CloseReason) {
+        let is_answered = self.mode.answers && !self.mode.raw && self.phase == Phase::Open;
+        match reason {
+            CloseReason::RequestTimeout if is_answered => self.refuse(Refusal::Late, reason),
+            reason => self.abort(reason),
         }
     }
 
@@ -31,6 +71,7 @@ impl<C: StreamConsumer> ChannelState<C> {
             return;
         }
         self.phase = Phase::Closed;
+        self.farewell = Farewell::None;
         self.close_pending = Some(reason);
         // Who never knew the channel is not told that it ends; who does is told that it began, too.
         self.open_due &= self.is_known;
@@ -70,6 +111,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     pub(super) fn maybe_close(&mut self) {
         let is_over = self.phase == Phase::Finishing || (self.phase == Phase::Open && self.input_ended);
         if !is_over
+            || self.farewell != Farewell::None
             || self.running
             || self.output.is_sending()
             || self.output.unsent_bytes() > 0
@@ -78,7 +120,7 @@ impl<C: StreamConsumer> ChannelState<C> {
             return;
         }
         let reason = if self.phase == Phase::Finishing {
-            CloseReason::Finished
+            self.finish_reason
         } else {
             match &self.error {
                 None => CloseReason::EndOfInput,

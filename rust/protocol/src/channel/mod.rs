@@ -22,7 +22,7 @@ use crate::error::ProtocolError;
 use crate::held_input::{ReadyRequests, Waiting};
 use crate::output::Output;
 pub use crate::output::{Outgoing, OutputLimits, Spooling};
-pub use terms::{Action, ChannelLimits, ChannelMode, CloseReason, Taken, Timeout, Work};
+pub use terms::{Action, ChannelLimits, ChannelMode, CloseReason, Refusal, Taken, Timeout, Work};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -30,6 +30,15 @@ enum Phase {
     /// No request is started any more; closes when the output is out.
     Finishing,
     Closed,
+}
+
+/// The loop's own answer, behind which the connection closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Farewell {
+    None,
+    Due(Refusal),
+    /// It is being written.
+    Asked,
 }
 
 /// The state of one connection. See the module documentation.
@@ -44,6 +53,11 @@ pub struct ChannelState<C> {
     output: Output,
     error: Option<ProtocolError>,
     close_pending: Option<CloseReason>,
+    /// Why a connection that finishes does so.
+    finish_reason: CloseReason,
+    farewell: Farewell,
+    /// No worker will run the channel any more.
+    is_cancelled: bool,
     activity_ms: u64,
     progress_ms: u64,
     request_since_ms: u64,
@@ -92,6 +106,9 @@ impl<C: StreamConsumer> ChannelState<C> {
             output: Output::new(),
             error: None,
             close_pending: None,
+            finish_reason: CloseReason::Finished,
+            farewell: Farewell::None,
+            is_cancelled: false,
             activity_ms: now_ms,
             progress_ms: now_ms,
             request_since_ms: now_ms,
@@ -125,6 +142,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     /// What the driver has to do next; `None`: nothing until something else comes in.
     pub fn poll_action(&mut self, limits: &ChannelLimits) -> Option<Action> {
         self.note_output(limits);
+        self.maybe_refuse();
         self.maybe_close();
         if !self.output.is_sending()
             && let Some(reason) = self.close_pending.take()
@@ -137,6 +155,14 @@ impl<C: StreamConsumer> ChannelState<C> {
             self.is_started = true;
             self.is_run_fresh = true;
             return Some(Action::StartTask);
+        }
+        if let Farewell::Due(refusal) = self.farewell {
+            self.farewell = Farewell::Asked;
+            return Some(Action::Refuse(refusal));
+        }
+        if self.is_go_ahead_due() {
+            self.current.iter_mut().for_each(StreamConsumer::note_go_ahead);
+            return Some(Action::GoAhead);
         }
         if self.is_send_due() {
             return Some(Action::Send);
@@ -158,9 +184,12 @@ impl<C: StreamConsumer> ChannelState<C> {
     /// Whether `poll_action` has something that only the thread which owns the socket may do.
     pub fn needs_owner(&mut self, limits: &ChannelLimits) -> bool {
         self.note_output(limits);
+        self.maybe_refuse();
         self.maybe_close();
         (self.close_pending.is_some() && !self.output.is_sending())
             || (!self.running && self.has_work())
+            || matches!(self.farewell, Farewell::Due(_))
+            || self.is_go_ahead_due()
             || (self.reading_paused && self.wants_input(limits))
     }
 }

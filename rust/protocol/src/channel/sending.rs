@@ -19,6 +19,33 @@ impl<C: StreamConsumer> ChannelState<C> {
         Taken::All
     }
 
+    /// Takes the word that `Action::GoAhead` asked for.
+    pub fn handle_go_ahead(&mut self, word: &[u8], limits: &ChannelLimits, now_ms: u64) {
+        if self.phase == Phase::Open {
+            self.push_own(word, limits, now_ms);
+        }
+    }
+
+    /// Whether the peer waits for a word before it goes on with its request, and all before that is answered.
+    pub(super) fn is_go_ahead_due(&self) -> bool {
+        self.mode.answers
+            && self.current.as_ref().is_some_and(StreamConsumer::awaits_go_ahead)
+            && self.phase == Phase::Open
+            && !self.running
+            && self.ready.len() == 0
+            && !self.has_work()
+            && !self.input_ended
+            && !self.is_input_held
+    }
+
+    /// Takes output of the loop's own, however much waits.
+    pub(super) fn push_own(&mut self, data: &[u8], limits: &ChannelLimits, now_ms: u64) {
+        if self.output.unsent_bytes() == 0 {
+            self.progress_ms = now_ms;
+        }
+        self.output.push(data, &limits.output);
+    }
+
     /// Whether so many bytes of output would be taken. When none waits, any number is.
     #[must_use]
     pub const fn has_room_for(&self, length: usize, limits: &ChannelLimits) -> bool {

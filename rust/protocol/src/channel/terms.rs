@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::error::ProtocolError;
 use crate::output::OutputLimits;
 
 /// The limits of one channel; shared by all channels of a server.
@@ -43,6 +44,25 @@ pub struct ChannelMode {
     /// The worker is told, once, that the connection is gone (`Work::Closed`); but for a connection
     /// that went before its opening was reported.
     pub report_close: bool,
+    /// The loop has words of its own: it answers what it refuses (`Action::Refuse`), and lets a peer go on that
+    /// waits for a word before the rest of its request (`Action::GoAhead`). Not for `raw` input.
+    pub answers: bool,
+}
+
+impl ChannelMode {
+    /// Parsed input, and nothing besides.
+    pub const PLAIN: Self = Self { raw: false, report_open: false, report_close: false, answers: false };
+}
+
+/// What is refused without a worker, and answered all the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The parser refuses the stream.
+    Stream(ProtocolError),
+    /// A request was begun and not completed in time.
+    Late,
+    /// No worker can be given the request.
+    Unserved,
 }
 
 /// Why a connection was closed.
@@ -68,6 +88,8 @@ pub enum CloseReason {
     SpoolFailed,
     /// It had nothing to do, and another one needed its place.
     Evicted,
+    /// The request could not be queued, and the peer was told.
+    Unserved,
     /// The server stopped, could not queue the request, or the application closed at once.
     Aborted,
 }
@@ -98,6 +120,10 @@ pub enum Action {
     Send,
     /// Read from the socket again: reading had been paused.
     ResumeReading,
+    /// Give `handle_refusal` an answer to this; the connection closes behind it. Said once.
+    Refuse(Refusal),
+    /// Give `handle_go_ahead` the word that the peer waits for. Said once a request.
+    GoAhead,
     /// Close the socket. Said once.
     Close(CloseReason),
 }

@@ -1,6 +1,6 @@
 //! The worker that runs the channel: what it is given, and when it lets go.
 
-use super::{ChannelLimits, ChannelState, CloseReason, Phase, Work};
+use super::{ChannelLimits, ChannelState, CloseReason, Phase, Refusal, Work};
 use crate::consumer::StreamConsumer;
 use crate::error::ProtocolError;
 
@@ -88,7 +88,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     /// They get their turn even if the connection closes meanwhile: the worker then cancels them.
     /// Returns false, and nothing will happen, once the connection is closed.
     pub fn handle_tasks_queued(&mut self) -> bool {
-        self.tasks_waiting |= self.phase != Phase::Closed;
+        self.tasks_waiting |= self.phase != Phase::Closed && !self.is_cancelled;
         self.tasks_waiting
     }
 
@@ -129,7 +129,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     ///
     /// Returns false once the connection is closed: nothing will be reported.
     pub fn note_known(&mut self) -> bool {
-        self.is_known |= self.phase != Phase::Closed;
+        self.is_known |= self.phase != Phase::Closed && !self.is_cancelled;
         self.is_known
     }
 
@@ -138,11 +138,19 @@ impl<C: StreamConsumer> ChannelState<C> {
         self.open_due &= self.is_known;
     }
 
-    /// No worker will run the channel: it could not be queued, or was cancelled. It closes.
+    /// No worker will run the channel: it could not be queued, or was cancelled. It closes; a request that no
+    /// worker has seen is answered before, if the loop has words of its own.
     ///
     /// Returns whether the close would have been reported; it will not be.
     pub fn cancel_task(&mut self) -> bool {
-        self.abort(CloseReason::Aborted);
+        if self.mode.answers && self.phase == Phase::Open && self.is_run_fresh && self.ready.len() > 0 {
+            self.refuse(Refusal::Unserved, CloseReason::Unserved);
+            self.close_due = self.mode.report_close && self.is_known;
+            self.is_known = false;
+        } else {
+            self.abort(CloseReason::Aborted);
+        }
+        self.is_cancelled = true;
         self.running = false;
         self.open_due = false;
         self.tasks_waiting = false;

@@ -22,6 +22,11 @@ pub trait Head: StreamConsumer {
     /// Whether another message may follow on this connection, as far as the head says.
     fn keep_alive(&self) -> bool;
 
+    /// Whether the sender waits for a word before it sends the body.
+    fn expects_continue(&self) -> bool {
+        false
+    }
+
     /// Move the head's bytes out; it has nothing to tell afterwards.
     fn take_bytes(&mut self) -> Vec<u8>;
 
@@ -38,6 +43,8 @@ pub struct Message<H> {
     content: Unfinished,
     taken_bytes: u64,
     is_ended: bool,
+    /// The sender has sent nothing of the body, and waits for a word before it does.
+    awaits_go_ahead: bool,
     error: Option<ProtocolError>,
 }
 
@@ -50,6 +57,7 @@ impl<H: Head> Message<H> {
             content: Unfinished::default(),
             taken_bytes: 0,
             is_ended: false,
+            awaits_go_ahead: false,
             error: None,
         }
     }
@@ -103,6 +111,7 @@ impl<H: Head> Message<H> {
     fn begin_body(&mut self) -> Result<(), ErrorKind> {
         let body = BodyReader::new(self.head.framing(), self.limits())?;
         self.is_ended = body.is_nothing();
+        self.awaits_go_ahead = !self.is_ended && self.head.expects_continue();
         self.body = Some(body);
         Ok(())
     }
@@ -144,6 +153,7 @@ impl<H: Head> StreamConsumer for Message<H> {
             let (more, result) = body.received(&data[taken..], &mut self.content, &limits);
             taken += more;
             self.taken_bytes += more as u64;
+            self.awaits_go_ahead &= more == 0;
             match result {
                 Ok(is_ended) => self.is_ended = is_ended,
                 Err(kind) => self.fail(kind),
@@ -170,5 +180,13 @@ impl<H: Head> StreamConsumer for Message<H> {
 
     fn is_started(&self) -> bool {
         self.taken_bytes > 0
+    }
+
+    fn awaits_go_ahead(&self) -> bool {
+        self.awaits_go_ahead && self.error.is_none()
+    }
+
+    fn note_go_ahead(&mut self) {
+        self.awaits_go_ahead = false;
     }
 }

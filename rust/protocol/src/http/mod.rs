@@ -12,6 +12,7 @@ pub mod fields;
 pub mod framing;
 pub mod grammar;
 pub mod host;
+pub mod loop_answer;
 pub mod message;
 pub mod request;
 pub mod request_head;

@@ -37,6 +37,10 @@ impl Head for RequestHead {
         self.keep_alive()
     }
 
+    fn expects_continue(&self) -> bool {
+        self.expects_continue()
+    }
+
     fn take_bytes(&mut self) -> Vec<u8> {
         self.take_bytes()
     }

@@ -8,22 +8,27 @@
 use std::collections::VecDeque;
 
 use wiretask_protocol::channel::{
-    Action, ChannelLimits, ChannelMode, ChannelState, CloseReason, Outgoing, OutputLimits, Spooling, Taken,
-    Timeout, Work,
+    Action, ChannelLimits, ChannelMode, ChannelState, CloseReason, Outgoing, OutputLimits, Refusal, Spooling,
+    Taken, Timeout, Work,
 };
-use wiretask_protocol::native::{ConsumerSpec, NativeConsumer};
+pub mod note;
 
-/// The longest line, its end included.
-pub const LINE_LIMIT: usize = 12;
+use note::{Cut, LINE_LIMIT, Note, cut};
+
 const READ_BYTES: usize = 16;
 const SPOOL_BYTES: usize = 31;
+/// The longest body of a note.
+const BODY_LIMIT: usize = 25;
+/// What the loop says when it refuses, and when it lets the peer go ahead.
+const REFUSAL: &[u8] = b"no!";
+const GO_AHEAD: &[u8] = b"go";
 /// The most that anybody writes at once.
 pub const LARGEST_WRITE: usize = 60;
 
-type State = ChannelState<NativeConsumer>;
+type State = ChannelState<Note>;
 
-fn make() -> NativeConsumer {
-    ConsumerSpec::line(LINE_LIMIT as u64).unwrap().new_consumer()
+fn make() -> Note {
+    Note::new()
 }
 
 fn limits() -> ChannelLimits {
@@ -68,24 +73,6 @@ pub enum Event {
     Abort,
     QueueRefuses,
     RequestBegun(bool),
-}
-
-/// The requests in `stream`, and whether it ends in an error or in the middle of one.
-fn parsed(stream: &[u8]) -> (Vec<Vec<u8>>, bool, bool) {
-    let mut requests = Vec::new();
-    let mut rest = stream;
-    loop {
-        match rest.iter().position(|byte| *byte == b'\n') {
-            Some(end) if end < LINE_LIMIT => {
-                if end > 0 {
-                    requests.push(rest[..end].to_vec());
-                }
-                rest = &rest[end + 1..];
-            }
-            _ if rest.len() >= LINE_LIMIT => return (requests, true, false),
-            _ => return (requests, false, !rest.is_empty()),
-        }
-    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -147,6 +134,9 @@ pub struct Simulation {
     close: Option<CloseReason>,
     is_finish_asked: bool,
     aborted: Option<CloseReason>,
+    refused: Option<Refusal>,
+    /// How many notes came before one whose peer was let ahead, each time.
+    let_ahead: Vec<usize>,
     is_cancelled: bool,
     /// A worker has looked at the channel while it was open.
     is_known: bool,
@@ -193,6 +183,8 @@ impl Simulation {
             close: None,
             is_finish_asked: false,
             aborted: None,
+            refused: None,
+            let_ahead: Vec::new(),
             is_cancelled: false,
             is_known: false,
             last_progress: 0,
@@ -239,6 +231,8 @@ impl Simulation {
                     assert!(self.close.is_none(), "reading after Close");
                     self.read();
                 }
+                Action::Refuse(refusal) => self.refuse(refusal),
+                Action::GoAhead => self.let_go_ahead(),
                 Action::Close(reason) => {
                     assert_eq!(self.close, None, "Close is said once");
                     assert!(self.sending.is_none(), "closed under a sender");
@@ -247,6 +241,37 @@ impl Simulation {
                 }
             }
         }
+    }
+
+    fn refuse(&mut self, refusal: Refusal) {
+        assert!(self.mode.answers && self.refused.is_none() && self.aborted.is_none());
+        assert_eq!(self.worker, Worker::Away, "answered over a worker's head");
+        if let Refusal::Stream(error) = refusal {
+            assert!(cut(&self.fed).has_error && self.state.error() == Some(&error));
+            assert_eq!(self.served, cut(&self.fed).notes, "refused before what came earlier was answered");
+        }
+        self.refused = Some(refusal);
+        self.write_own(REFUSAL);
+        self.state.handle_refusal(REFUSAL, &self.limits, self.now);
+    }
+
+    fn let_go_ahead(&mut self) {
+        let Cut { notes, awaits_go_ahead, .. } = cut(&self.fed);
+        assert!(self.mode.answers && awaits_go_ahead, "nobody waits for it");
+        assert_eq!(self.worker, Worker::Away, "answered over a worker's head");
+        assert_eq!(self.served, notes, "let ahead before what came earlier was answered");
+        assert!(!self.let_ahead.contains(&notes.len()), "let ahead twice");
+        self.let_ahead.push(notes.len());
+        self.write_own(GO_AHEAD);
+        self.state.handle_go_ahead(GO_AHEAD, &self.limits, self.now);
+    }
+
+    fn write_own(&mut self, word: &[u8]) {
+        if self.state.unsent_bytes() == 0 {
+            self.last_progress = self.now;
+            self.is_stalled = false;
+        }
+        self.written.extend_from_slice(word);
     }
 
     fn watch(&mut self, is_due: impl Fn(&mut State) -> bool) {
@@ -283,11 +308,12 @@ impl Simulation {
             }
         } else if !self.state.is_closing() {
             // Ready requests, the one that comes in, what waits unparsed; blank lines count nothing.
-            let served: usize = self.served.iter().map(|line| line.len() + 1).sum();
+            let served: usize = self.served.iter().map(|note| note.len() + 1).sum();
             let blank = self.fed.split(|byte| *byte == b'\n').filter(|line| line.is_empty()).count();
-            let by_count = self.limits.max_ready_requests * LINE_LIMIT;
-            let by_bytes = self.limits.max_ready_bytes + LINE_LIMIT;
-            let most = by_count.min(by_bytes) + LINE_LIMIT + READ_BYTES + blank;
+            let longest = LINE_LIMIT + BODY_LIMIT;
+            let by_count = self.limits.max_ready_requests * longest;
+            let by_bytes = self.limits.max_ready_bytes + longest;
+            let most = by_count.min(by_bytes) + longest + READ_BYTES + blank;
             assert!(self.fed.len() - served <= most, "more is held than the limits allow");
         }
     }
@@ -404,7 +430,8 @@ impl Simulation {
     fn check_output(&self) {
         let (unsent, spooled) = (self.state.unsent_bytes(), self.state.spooled_bytes());
         let output = &self.limits.output;
-        assert!(unsent <= self.limits.max_unsent_bytes.max(LARGEST_WRITE));
+        let own = self.let_ahead.len() * GO_AHEAD.len() + REFUSAL.len();
+        assert!(unsent <= self.limits.max_unsent_bytes.max(LARGEST_WRITE) + own);
         let loading = self.loading.as_ref().map_or(0, |(_, bytes)| bytes.len());
         let spooling = self.spooling.as_ref().map_or(0, |spooling| spooling.bytes.len());
         assert!(spooled + loading + spooling <= output.max_spooled_bytes || self.state.is_closed());
@@ -452,7 +479,7 @@ impl Simulation {
         }
     }
 
-    fn serve(&mut self, work: Work<NativeConsumer>, answer_bytes: usize) {
+    fn serve(&mut self, work: Work<Note>, answer_bytes: usize) {
         self.worker = Worker::Running;
         self.watch(State::watch_answers_of_next_work);
         self.written_before_work = self.written.len();
@@ -467,13 +494,13 @@ impl Simulation {
                 self.opened += 1;
                 self.write(answer_bytes);
             }
-            Work::Request(mut request) => {
+            Work::Request(request) => {
                 assert!(!self.mode.raw && self.close.is_none() && !self.state.is_closing());
                 assert!(
                     self.state.unsent_bytes() <= self.limits.high_watermark_bytes,
                     "started though much waits"
                 );
-                self.served.push(request.take_value());
+                self.served.push(request.text());
                 self.write(answer_bytes);
             }
             Work::Bytes(bytes) => {
@@ -541,7 +568,7 @@ impl Simulation {
             Event::SpoolReturns => self.spool_returns(),
             Event::TasksQueued => {
                 let is_taken = self.state.handle_tasks_queued();
-                assert!(is_taken || self.state.is_closed());
+                assert!(is_taken || self.state.is_closed() || self.is_cancelled);
                 assert!(is_taken || !self.is_task_promised);
                 self.is_task_promised |= is_taken;
                 self.attend_if_needed();
@@ -579,10 +606,11 @@ impl Simulation {
             Event::Abort => self.abort(CloseReason::Aborted),
             Event::QueueRefuses => {
                 if self.worker == Worker::Queued {
-                    if !self.state.is_closed() {
+                    let was_closed = self.state.is_closed();
+                    self.state.cancel_task();
+                    if !was_closed && self.state.is_closed() {
                         self.aborted = Some(CloseReason::Aborted);
                     }
-                    self.state.cancel_task();
                     self.is_cancelled = true;
                     self.is_task_promised = false;
                     self.worker = Worker::Away;
@@ -617,7 +645,13 @@ impl Simulation {
                     }
                     reason => panic!("no time-out: {reason:?}"),
                 }
-                self.abort(reason);
+                self.state.expire(reason);
+                if self.state.is_closed() {
+                    self.aborted = Some(reason);
+                } else {
+                    assert!(self.mode.answers && reason == CloseReason::RequestTimeout);
+                }
+                self.is_attend_posted = true;
             }
         }
     }
@@ -628,7 +662,7 @@ impl Simulation {
         if !self.state.is_closed() {
             assert_eq!(self.state.unsent_bytes(), self.written.len() - self.acknowledged);
         }
-        let (requests, ..) = parsed(&self.fed);
+        let requests = cut(&self.fed).notes;
         assert!(self.mode.raw || requests.starts_with(&self.served), "requests come out in order, once");
         assert!(self.fed.starts_with(&self.raw));
         if self.close.is_some() {
@@ -641,7 +675,7 @@ impl Simulation {
     fn fingerprint(&self) -> impl PartialEq + use<> {
         (
             (self.fed.len(), self.served.len(), self.raw.len(), self.raw_ends, self.wire.len()),
-            (self.opened, self.closed, self.is_task_promised, self.acknowledged),
+            (self.opened, self.closed, self.is_task_promised, self.acknowledged, self.written.len()),
             (self.worker, self.sending.is_some(), self.spooling.is_some(), self.close),
         )
     }
@@ -676,7 +710,11 @@ impl Simulation {
             if self.mode.raw {
                 assert_eq!(self.raw, self.fed);
             } else {
-                assert_eq!(self.served, parsed(&self.fed).0, "a request is waiting and nobody runs it");
+                let Cut { notes, awaits_go_ahead, .. } = cut(&self.fed);
+                assert_eq!(self.served, notes, "a request is waiting and nobody runs it");
+                let is_let = self.let_ahead.contains(&notes.len());
+                let waits = awaits_go_ahead && self.mode.answers;
+                assert!(!waits || is_let, "the peer waits for a word that does not come");
             }
             assert!(self.in_kernel.is_empty(), "input is waiting and nobody reads it");
             assert_eq!(self.opened, usize::from(self.mode.report_open));
@@ -699,6 +737,12 @@ impl Simulation {
             return;
         }
         assert_eq!(self.wire, self.written, "only an abort may drop output");
+        assert!(self.refused.is_none() || self.wire.ends_with(REFUSAL), "something comes behind the refusal");
+        match self.refused {
+            Some(Refusal::Late) => return assert_eq!(reason, CloseReason::RequestTimeout),
+            Some(Refusal::Unserved) => return assert_eq!(reason, CloseReason::Unserved),
+            Some(Refusal::Stream(_)) | None => {}
+        }
         if self.is_finish_asked {
             assert_eq!(reason, CloseReason::Finished);
             return;
@@ -710,8 +754,9 @@ impl Simulation {
             assert_eq!(reason, CloseReason::EndOfInput);
             return;
         }
-        let (requests, has_error, is_unfinished) = parsed(fed);
-        assert_eq!(self.served, requests);
+        let Cut { notes, has_error, is_unfinished, .. } = cut(fed);
+        assert_eq!(self.served, notes);
+        assert_eq!(self.refused.is_some(), has_error && self.mode.answers);
         let expected = match (has_error, is_unfinished && self.fed_at_drain.is_none()) {
             (true, _) => CloseReason::ProtocolError,
             (false, true) => CloseReason::Truncated,
