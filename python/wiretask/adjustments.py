@@ -106,7 +106,8 @@ class Adjustments:
             no names. The server looks when it starts whether one can be made in a directory that is given.
     Time-outs, in seconds from 0.001 up to a year; None means no limit:
         channel_timeout: how long a connection may be idle.
-        request_timeout_seconds: how long a request that has begun may take to be complete.
+        request_timeout_seconds: how long a request that has begun may take to be complete. Of one with a body (HTTP)
+            the head; then each 64 KiB of the body, or what is left of it.
         write_timeout_seconds: how long sending may make no progress.
     Shutdown:
         shutdown_timeout_seconds: how long stopping waits for running tasks; 0 does not wait; never None.

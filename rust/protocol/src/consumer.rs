@@ -46,6 +46,12 @@ pub trait StreamConsumer {
     /// Whether at least one byte was consumed.
     fn is_started(&self) -> bool;
 
+    /// Whether the head of the message is whole and its body is coming, of whatever length: its time is then counted
+    /// by progress.
+    fn is_in_body(&self) -> bool {
+        false
+    }
+
     /// Whether the peer says that it waits for a word before it sends the rest of the message.
     ///
     /// No more once `note_go_ahead` was called, or a byte of the rest has come without.

@@ -80,6 +80,10 @@ impl<C: Seeded> StreamConsumer for Lazy<C> {
         self.get().is_some_and(C::is_started)
     }
 
+    fn is_in_body(&self) -> bool {
+        self.get().is_some_and(C::is_in_body)
+    }
+
     fn awaits_go_ahead(&self) -> bool {
         self.get().is_some_and(C::awaits_go_ahead)
     }

@@ -140,6 +140,10 @@ impl StreamConsumer for NativeConsumer {
         each!(self, inner => inner.is_started())
     }
 
+    fn is_in_body(&self) -> bool {
+        each!(self, inner => inner.is_in_body())
+    }
+
     fn awaits_go_ahead(&self) -> bool {
         each!(self, inner => inner.awaits_go_ahead())
     }

@@ -84,7 +84,7 @@ impl<C: StreamConsumer> ChannelState<C> {
 
     pub(super) fn drop_input(&mut self) {
         self.current = None;
-        self.current_bytes = 0;
+        self.end_counts();
         self.ready = ReadyRequests::new();
         self.waiting = Waiting::new();
         self.end_due = false;

@@ -4,6 +4,9 @@ use super::{ChannelLimits, ChannelState, CloseReason, Phase, Waiting};
 use crate::consumer::StreamConsumer;
 use crate::error::ProtocolError;
 
+/// So much of a body, or what is left of it, must come within the time limit of a request.
+pub const BODY_PROGRESS_BYTES: usize = 64 * 1024;
+
 impl<C: StreamConsumer> ChannelState<C> {
     /// Takes bytes read from the socket; `make` makes the consumer of the next request.
     pub fn handle_bytes(&mut self, data: &[u8], make: impl Fn() -> C, limits: &ChannelLimits, now_ms: u64) {
@@ -47,7 +50,7 @@ impl<C: StreamConsumer> ChannelState<C> {
             self.current_bytes += taken;
             if consumer.is_completed() {
                 let Some(request) = self.current.take() else { break };
-                let bytes = core::mem::take(&mut self.current_bytes);
+                let bytes = self.end_counts();
                 self.activity_ms = now_ms;
                 if let Some(error) = request.error() {
                     self.fail(*error);
@@ -56,6 +59,8 @@ impl<C: StreamConsumer> ChannelState<C> {
                 if !request.is_empty() {
                     self.ready.push(request, bytes);
                 }
+            } else if consumer.is_in_body() {
+                self.note_body_progress(now_ms);
             } else if taken == 0 {
                 // A consumer that makes no progress breaks its law; going on would never end.
                 self.abort(CloseReason::ProtocolError);
@@ -63,6 +68,20 @@ impl<C: StreamConsumer> ChannelState<C> {
             }
         }
         data.len()
+    }
+
+    /// The time for a body begins with it, and anew with every so many bytes of it.
+    fn note_body_progress(&mut self, now_ms: u64) {
+        if self.body_mark == 0 || self.current_bytes - self.body_mark >= BODY_PROGRESS_BYTES {
+            self.body_mark = self.current_bytes;
+            self.activity_ms = now_ms;
+        }
+    }
+
+    /// The current request is over; returns how much of the stream it took.
+    pub(super) const fn end_counts(&mut self) -> usize {
+        self.body_mark = 0;
+        core::mem::replace(&mut self.current_bytes, 0)
     }
 
     pub(super) fn is_ready_full(&self, limits: &ChannelLimits) -> bool {
@@ -107,7 +126,8 @@ impl<C: StreamConsumer> ChannelState<C> {
             match consumer.error() {
                 Some(error) => self.error = Some(*error),
                 None if consumer.is_completed() && !consumer.is_empty() => {
-                    self.ready.push(consumer, core::mem::take(&mut self.current_bytes));
+                    let bytes = self.end_counts();
+                    self.ready.push(consumer, bytes);
                 }
                 None => {}
             }

@@ -22,6 +22,7 @@ use crate::error::ProtocolError;
 use crate::held_input::{ReadyRequests, Waiting};
 use crate::output::Output;
 pub use crate::output::{Outgoing, OutputLimits, Spooling};
+pub use input::BODY_PROGRESS_BYTES;
 pub use terms::{Action, ChannelLimits, ChannelMode, CloseReason, Refusal, Taken, Timeout, Work};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct ChannelState<C> {
     current: Option<C>,
     /// Bytes of the stream that `current` has taken.
     current_bytes: usize,
+    /// Of these, those that had come when the time for its body was last counted from anew; 0: it has none yet.
+    body_mark: usize,
     ready: ReadyRequests<C>,
     /// Read but not yet parsed (look-ahead is full), or raw bytes for the worker.
     waiting: Waiting,
@@ -101,6 +104,7 @@ impl<C: StreamConsumer> ChannelState<C> {
         Self {
             current: None,
             current_bytes: 0,
+            body_mark: 0,
             ready: ReadyRequests::new(),
             waiting: Waiting::new(),
             output: Output::new(),

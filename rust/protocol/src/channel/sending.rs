@@ -98,6 +98,10 @@ impl<C: StreamConsumer> ChannelState<C> {
         self.blocked = is_blocked && !core::mem::take(&mut self.became_writable);
         if self.output.unsent_bytes() == 0 {
             self.flush_wanted = false;
+            // While much output waited the rest of a request could not be read.
+            if self.current.as_ref().is_some_and(StreamConsumer::is_started) {
+                self.activity_ms = now_ms;
+            }
         }
     }
 

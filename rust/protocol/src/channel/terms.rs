@@ -28,7 +28,8 @@ pub struct ChannelLimits {
     pub output: OutputLimits,
     /// A connection with nothing to do is closed after this many milliseconds; `None`: never.
     pub idle_timeout_ms: Option<u64>,
-    /// A request that has begun must be complete after this many milliseconds; `None`: no limit.
+    /// A request that has begun must be complete after this many milliseconds; one with a body must have its head
+    /// by then, and after that so many bytes each time (`BODY_PROGRESS_BYTES`), or what is left. `None`: no limit.
     pub request_timeout_ms: Option<u64>,
     /// Output must make progress within this many milliseconds; `None`: no limit.
     pub write_timeout_ms: Option<u64>,

@@ -182,6 +182,10 @@ impl<H: Head> StreamConsumer for Message<H> {
         self.taken_bytes > 0
     }
 
+    fn is_in_body(&self) -> bool {
+        self.body.is_some() && !self.is_completed()
+    }
+
     fn awaits_go_ahead(&self) -> bool {
         self.awaits_go_ahead && self.error.is_none()
     }

@@ -1,0 +1,100 @@
+//! Requests with long bodies, by example: how long they may take.
+#![allow(clippy::panic, clippy::unwrap_used)]
+
+use wiretask_protocol::channel::{
+    Action, BODY_PROGRESS_BYTES, ChannelLimits, ChannelMode, ChannelState, CloseReason, OutputLimits,
+    Timeout, Work,
+};
+use wiretask_protocol::limits::HttpLimits;
+use wiretask_protocol::native::{ConsumerSpec, NativeConsumer};
+
+type State = ChannelState<NativeConsumer>;
+
+fn make() -> NativeConsumer {
+    ConsumerSpec::http_request(HttpLimits::DEFAULT).unwrap().new_consumer()
+}
+
+fn limits() -> ChannelLimits {
+    ChannelLimits {
+        max_ready_requests: 4,
+        max_ready_bytes: 1 << 20,
+        max_waiting_bytes: 1000,
+        max_piece_bytes: 1000,
+        high_watermark_bytes: 1000,
+        low_watermark_bytes: 500,
+        max_unsent_bytes: 5000,
+        output: OutputLimits { piece_bytes: 1000, max_memory_bytes: 1000, max_spooled_bytes: 0 },
+        idle_timeout_ms: Some(1000),
+        request_timeout_ms: Some(300),
+        write_timeout_ms: Some(500),
+    }
+}
+
+fn new_state() -> State {
+    State::new(ChannelMode::PLAIN, 0)
+}
+
+fn head(length: usize) -> Vec<u8> {
+    format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n").into_bytes()
+}
+
+fn feed(state: &mut State, data: &[u8], now_ms: u64) {
+    state.handle_bytes(data, make, &limits(), now_ms);
+}
+
+fn ends_at(state: &State, now_ms: u64) -> u64 {
+    match state.poll_timeout(&limits(), now_ms) {
+        Timeout::At(at) => at,
+        timeout => panic!("{timeout:?} at {now_ms}"),
+    }
+}
+
+#[test]
+fn a_head_has_its_time_from_the_first_byte_and_the_body_from_there() {
+    let mut state = new_state();
+    let head = head(10 * BODY_PROGRESS_BYTES);
+    let (first, rest) = head.split_at(10);
+    feed(&mut state, first, 100);
+    feed(&mut state, &rest[..10], 200);
+    assert_eq!(ends_at(&state, 200), 400);
+    feed(&mut state, &rest[10..], 300);
+    assert_eq!(ends_at(&state, 300), 600);
+}
+
+#[test]
+fn a_body_that_goes_on_may_take_any_time_and_one_that_drips_may_not() {
+    let mut state = new_state();
+    feed(&mut state, &head(5 * BODY_PROGRESS_BYTES), 0);
+    for step in 1..=4 {
+        feed(&mut state, &vec![b'x'; BODY_PROGRESS_BYTES], step * 200);
+        assert_eq!(ends_at(&state, step * 200), step * 200 + 300);
+    }
+    // The rest, drop by drop.
+    for drop in 1..=29 {
+        feed(&mut state, b"x", 800 + drop * 10);
+        assert_eq!(ends_at(&state, 800 + drop * 10), 1100);
+    }
+    assert_eq!(state.poll_timeout(&limits(), 1100), Timeout::Expired(CloseReason::RequestTimeout));
+}
+
+#[test]
+fn the_time_begins_anew_when_output_that_was_in_the_way_has_left() {
+    let mut state = new_state();
+    let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+    feed(&mut state, &[&get[..], &head(10), b"12345"].concat(), 0);
+    assert_eq!(state.poll_action(&limits()), Some(Action::StartTask));
+    assert!(matches!(state.next_work(make, &limits(), 0), Some(Work::Request(_))));
+    state.handle_task_output(&[b'x'; 3000], &limits(), 0);
+    assert!(state.next_work(make, &limits(), 0).is_none());
+    for now_ms in [0, 400, 800] {
+        let mut outgoing = state.begin_send(&limits()).unwrap();
+        assert!(!state.wants_input(&limits()) || now_ms == 800);
+        outgoing.advance(1000);
+        state.handle_sent(outgoing, 1000, now_ms < 800, now_ms);
+        if now_ms == 0 {
+            assert!(state.handle_task_finished(0));
+        }
+        state.handle_writable();
+    }
+    assert_eq!(ends_at(&state, 800), 1100);
+}
