@@ -201,6 +201,7 @@ fn config(settings: &Bound<'_, PyDict>) -> PyResult<ServerConfig> {
             raw: spec.is_none(),
             report_open: item(settings, "reports_open")?.extract()?,
             report_close: item(settings, "reports_close")?.extract()?,
+            finishes_begun: !item(settings, "http")?.is_none(),
             ..ChannelMode::PLAIN
         },
         loop_answers: loop_answers(settings)?,

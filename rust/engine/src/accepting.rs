@@ -301,10 +301,10 @@ impl<H: Host> ChannelDriver<H> {
         if self.core.config.evict_idle_ms.is_some() {
             self.accepting.idle_order.list(token.index(), self.core.stamp_ms());
         }
-        if self.is_draining {
-            connection.lock().state.drain();
-        }
-        self.guarded(Some(token), |driver| driver.attend_to(&connection, token));
+        self.guarded(Some(token), |driver| match driver.is_draining {
+            true => driver.drain_one(&connection, token),
+            false => driver.attend_to(&connection, token),
+        });
     }
 
     pub(crate) fn close_listeners(&mut self) {

@@ -562,10 +562,18 @@ impl<H: Host> ChannelDriver<H> {
         self.close_listeners();
         for token in self.entries.tokens() {
             if let Some(connection) = self.connection(token) {
-                connection.lock().state.drain();
-                self.guarded(Some(token), |driver| driver.attend_to(&connection, token));
+                self.guarded(Some(token), |driver| driver.drain_one(&connection, token));
             }
         }
+    }
+
+    pub(crate) fn drain_one(&mut self, connection: &Arc<Connection<H>>, token: Token) {
+        if self.core.config.mode.finishes_begun {
+            // A request that was sent before the end has begun, though nobody has looked at it.
+            self.read(connection, token, ONLY_READABLE);
+        }
+        connection.lock().state.drain();
+        self.attend_to(connection, token);
     }
 }
 

@@ -211,6 +211,12 @@ impl<H: Host> Connection<H> {
         self.lock().state.is_closed()
     }
 
+    /// Whether the server is being stopped: the answer that is being made is to be the connection's last.
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.core.is_draining.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn set_token(&self, token: Token) {
         self.token.store(token.0, Ordering::Release);
     }

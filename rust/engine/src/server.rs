@@ -159,8 +159,10 @@ impl<H: Host> Server<H> {
         }
     }
 
-    /// Closes the listeners; what was read is still answered, idle connections close.
+    /// Closes the listeners; what was read is still answered, idle connections close. With
+    /// `ChannelMode::finishes_begun` requests that have begun are read to their end and answered, too.
     pub fn drain(&self) {
+        self.core.is_draining.store(true, Ordering::SeqCst);
         self.listeners.lock().unwrap_or_else(PoisonError::into_inner).clear();
         self.loops.iter().for_each(|handle| handle.post(Message::Drain));
     }

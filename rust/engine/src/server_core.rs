@@ -192,6 +192,8 @@ pub struct ServerCore<H: Host> {
     pub stats: ServerStats,
     /// Answers that wait a moment while a worker turns the loop.
     pub(crate) held: HeldAnswers<H>,
+    /// The server stops: connections are to come to their end.
+    pub(crate) is_draining: AtomicBool,
     pub(crate) is_accepting_held: AtomicBool,
     pub(crate) ended: (Mutex<()>, Condvar),
     /// The loop that accepts.
@@ -212,6 +214,7 @@ impl<H: Host> ServerCore<H> {
             config,
             stats: ServerStats::default(),
             held: HeldAnswers::new(),
+            is_draining: AtomicBool::new(false),
             is_accepting_held: AtomicBool::new(false),
             ended: (Mutex::new(()), Condvar::new()),
             acceptor: OnceLock::new(),

@@ -16,11 +16,19 @@ const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 const BAD: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n";
 const WAITING: &[u8] = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n";
 
-#[derive(Debug)]
-struct Words;
+/// The gate is where the loop waits before it refuses.
+#[derive(Clone, Default)]
+struct Words(Option<Gate>);
+
+impl std::fmt::Debug for Words {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Words")
+    }
+}
 
 impl LoopAnswers for Words {
     fn refusal(&self, refusal: &Refusal) -> Vec<u8> {
+        self.0.iter().for_each(Gate::pass);
         match refusal {
             Refusal::Stream(error) => error.kind.name().into(),
             Refusal::Late => b"late".to_vec(),
@@ -36,7 +44,7 @@ impl LoopAnswers for Words {
 fn answering(name: &str) -> ServerConfig {
     let mut config = config(name);
     config.parser = ConsumerSpec::http_request(HttpLimits::DEFAULT).unwrap();
-    config.loop_answers = Some(Arc::new(Words));
+    config.loop_answers = Some(Arc::new(Words::default()));
     config
 }
 
@@ -140,4 +148,23 @@ fn a_peer_that_waits_for_a_word_gets_it_in_its_turn() {
         client.send(&[WAITING, b"67890"].concat());
         assert_eq!(client.receive(12), b"answer 67890");
     }
+}
+
+#[test]
+fn a_request_that_was_sent_before_a_patient_drain_is_answered_though_nobody_had_looked_at_it() {
+    let mut config = answering("drainunread");
+    let gate = Gate::default();
+    config.loop_answers = Some(Arc::new(Words(Some(gate.clone()))));
+    config.mode.finishes_begun = true;
+    let server = TestServer::start(config, answer);
+    let (mut early, mut bad) = (server.connect(), server.connect());
+    eventually("both are there", || server.connections() == 2);
+    bad.send(BAD);
+    gate.wait_for_arrivals(1);
+    // Now the loop does not look.
+    early.send(GET);
+    server.server().drain();
+    gate.open();
+    assert_eq!(told(&mut early), "answer ");
+    assert_eq!(told(&mut bad), "repeated_host");
 }

@@ -198,3 +198,29 @@ fn dropping_a_server_ends_its_loops() {
     drop(server.server.take());
     assert_eq!(client.receive_to_the_end(), b"");
 }
+
+#[test]
+fn a_patient_drain_lets_requests_that_were_sent_or_begun_come_to_their_end() {
+    let mut config = config("drainpatient");
+    config.mode.finishes_begun = true;
+    let server = TestServer::start(config, |peer, work| {
+        let word: &[u8] = if peer.is_draining() { b"last " } else { b"" };
+        peer.write(word);
+        echo(peer, work);
+    });
+    let (mut idle, mut begun, mut sent) = (server.connect(), server.connect(), server.connect());
+    for client in [&mut idle, &mut begun, &mut sent] {
+        client.ask(b"hello\n");
+    }
+    begun.send(b"unfin");
+    sent.send(b"sent\n");
+    server.server().drain();
+    assert_eq!(idle.receive_to_the_end(), b"");
+    // It may have been served before.
+    assert!(sent.receive_to_the_end().ends_with(b"sent\n"));
+    eventually("the others are closed", || server.connections() == 1);
+    begun.send(b"ished\nand no more\n");
+    assert_eq!(begun.receive_to_the_end(), b"last unfinished\n");
+    assert!(server.server().wait_drained(soon()));
+    server.end();
+}

@@ -1,4 +1,4 @@
-//! Requests with long bodies, by example: how long they may take.
+//! Requests with bodies, by example: how long they may take, and what becomes of them when the server stops.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
 use wiretask_protocol::channel::{
@@ -97,4 +97,65 @@ fn the_time_begins_anew_when_output_that_was_in_the_way_has_left() {
         state.handle_writable();
     }
     assert_eq!(ends_at(&state, 800), 1100);
+}
+
+const PATIENT: ChannelMode = ChannelMode { finishes_begun: true, ..ChannelMode::PLAIN };
+const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+
+#[test]
+fn a_drained_connection_without_a_request_closes_at_once() {
+    let mut state = State::new(PATIENT, 0);
+    state.drain();
+    assert_eq!(state.poll_action(&limits()), Some(Action::Close(CloseReason::EndOfInput)));
+}
+
+#[test]
+fn a_request_that_has_begun_is_read_to_its_end_and_answered_and_nothing_behind_it() {
+    let mut state = State::new(PATIENT, 0);
+    feed(&mut state, &head(5), 0);
+    state.drain();
+    assert_eq!(state.poll_action(&limits()), None);
+    assert!(state.wants_input(&limits()));
+    feed(&mut state, b"12", 0);
+    assert_eq!(state.poll_action(&limits()), None);
+    feed(&mut state, &[b"345", GET].concat(), 0);
+    assert!(!state.wants_input(&limits()));
+    assert_eq!(state.poll_action(&limits()), Some(Action::StartTask));
+    let Some(Work::Request(request)) = state.next_work(make, &limits(), 0) else { panic!("no request") };
+    assert_eq!(request.value(), b"12345");
+    assert!(state.next_work(make, &limits(), 0).is_none());
+    assert!(state.handle_task_finished(0));
+    assert_eq!(state.poll_action(&limits()), Some(Action::Close(CloseReason::EndOfInput)));
+}
+
+#[test]
+fn a_request_that_has_begun_has_no_more_than_its_time_after_the_drain() {
+    let mut state = State::new(PATIENT, 0);
+    feed(&mut state, b"GET / H", 100);
+    state.drain();
+    assert_eq!(ends_at(&state, 200), 400);
+    assert_eq!(state.poll_timeout(&limits(), 400), Timeout::Expired(CloseReason::RequestTimeout));
+}
+
+#[test]
+fn without_patience_what_has_begun_is_dropped() {
+    let mut state = new_state();
+    feed(&mut state, &head(5), 0);
+    state.drain();
+    assert_eq!(state.poll_action(&limits()), Some(Action::Close(CloseReason::EndOfInput)));
+}
+
+#[test]
+fn what_waited_unread_when_the_drain_came_is_answered_and_then_it_ends() {
+    let mut state = State::new(PATIENT, 0);
+    feed(&mut state, &GET.repeat(6), 0);
+    state.drain();
+    assert_eq!(state.poll_action(&limits()), Some(Action::StartTask));
+    let mut served = 0;
+    while let Some(Work::Request(_)) = state.next_work(make, &limits(), 0) {
+        served += 1;
+    }
+    assert_eq!(served, 6);
+    assert!(state.handle_task_finished(0));
+    assert_eq!(state.poll_action(&limits()), Some(Action::Close(CloseReason::EndOfInput)));
 }

@@ -89,11 +89,12 @@ fn any_stream() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn any_mode() -> impl Strategy<Value = ChannelMode> {
-    any::<[bool; 4]>().prop_map(|[raw, report_open, report_close, answers]| ChannelMode {
+    any::<[bool; 5]>().prop_map(|[raw, report_open, report_close, answers, finishes]| ChannelMode {
         raw,
         report_open,
         report_close,
         answers: answers && !raw,
+        finishes_begun: finishes && !raw,
     })
 }
 

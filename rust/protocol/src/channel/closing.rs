@@ -54,14 +54,34 @@ impl<C: StreamConsumer> ChannelState<C> {
     }
 
     /// The server stops: what was read is still answered, then the connection closes.
+    ///
+    /// With `finishes_begun` a request that has begun is read to its end first, within its time.
     pub fn drain(&mut self) {
-        if self.phase == Phase::Open && !self.input_ended {
+        if self.phase != Phase::Open || self.input_ended {
+            return;
+        }
+        // What is unfinished is not the peer's fault: no error is made of it.
+        self.is_draining = true;
+        if self.finishes_begun() {
+            return self.maybe_end_draining();
+        }
+        self.input_ended = true;
+        if self.waiting.is_empty() {
+            self.end_current();
+        }
+    }
+
+    /// Whether the channel is being drained, and reads what has begun to its end.
+    pub(super) const fn finishes_begun(&self) -> bool {
+        self.is_draining && self.mode.finishes_begun && !self.mode.raw
+    }
+
+    /// Reads no more once no request is begun.
+    pub(super) fn maybe_end_draining(&mut self) {
+        let has_begun = self.current.as_ref().is_some_and(StreamConsumer::is_started);
+        if self.finishes_begun() && self.phase == Phase::Open && self.waiting.is_empty() && !has_begun {
             self.input_ended = true;
-            // What is unfinished is not the peer's fault: no error is made of it.
-            self.is_draining = true;
-            if self.waiting.is_empty() {
-                self.end_current();
-            }
+            self.current = None;
         }
     }
 

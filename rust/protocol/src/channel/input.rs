@@ -22,7 +22,8 @@ impl<C: StreamConsumer> ChannelState<C> {
             self.activity_ms = now_ms;
         }
         if self.waiting.is_empty() {
-            let parsed_bytes = self.parse(data, make, limits, now_ms);
+            let parsed_bytes = self.parse(data, make, limits, now_ms, self.finishes_begun());
+            self.maybe_end_draining();
             if let Some(rest) = data.get(parsed_bytes..).filter(|rest| !rest.is_empty()) {
                 self.waiting.push(rest);
             }
@@ -31,13 +32,15 @@ impl<C: StreamConsumer> ChannelState<C> {
         }
     }
 
-    /// Returns how much is done with; the rest waits until there is room for another request.
+    /// Returns how much is done with; the rest waits until there is room for another request. Behind one that is
+    /// the last the rest is done with, too.
     pub(super) fn parse(
         &mut self,
         data: &[u8],
         make: impl Fn() -> C,
         limits: &ChannelLimits,
         now_ms: u64,
+        is_one_the_last: bool,
     ) -> usize {
         let mut rest = data;
         while !rest.is_empty() {
@@ -58,6 +61,9 @@ impl<C: StreamConsumer> ChannelState<C> {
                 }
                 if !request.is_empty() {
                     self.ready.push(request, bytes);
+                }
+                if is_one_the_last {
+                    break;
                 }
             } else if consumer.is_in_body() {
                 self.note_body_progress(now_ms);
@@ -90,9 +96,10 @@ impl<C: StreamConsumer> ChannelState<C> {
 
     pub(super) fn parse_waiting(&mut self, make: impl Fn() -> C, limits: &ChannelLimits, now_ms: u64) {
         let mut waiting = core::mem::replace(&mut self.waiting, Waiting::new());
-        let parsed_bytes = self.parse(waiting.as_slice(), make, limits, now_ms);
+        let parsed_bytes = self.parse(waiting.as_slice(), make, limits, now_ms, false);
         waiting.advance(parsed_bytes);
         self.waiting = waiting;
+        self.maybe_end_draining();
         if self.input_ended && self.waiting.is_empty() {
             self.end_current();
         }
@@ -120,7 +127,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     pub(super) fn end_current(&mut self) {
         if let Some(mut consumer) = self.current.take()
             && consumer.is_started()
-            && !self.is_draining
+            && (!self.is_draining || self.mode.finishes_begun)
         {
             consumer.end_of_input();
             match consumer.error() {

@@ -48,11 +48,15 @@ pub struct ChannelMode {
     /// The loop has words of its own: it answers what it refuses (`Action::Refuse`), and lets a peer go on that
     /// waits for a word before the rest of its request (`Action::GoAhead`). Not for `raw` input.
     pub answers: bool,
+    /// A request that has begun when the channel is drained may come to its end, which is read; otherwise only what
+    /// is complete by then is answered. Not for `raw` input.
+    pub finishes_begun: bool,
 }
 
 impl ChannelMode {
     /// Parsed input, and nothing besides.
-    pub const PLAIN: Self = Self { raw: false, report_open: false, report_close: false, answers: false };
+    pub const PLAIN: Self =
+        Self { raw: false, report_open: false, report_close: false, answers: false, finishes_begun: false };
 }
 
 /// What is refused without a worker, and answered all the same.

@@ -248,7 +248,11 @@ impl Simulation {
         assert_eq!(self.worker, Worker::Away, "answered over a worker's head");
         if let Refusal::Stream(error) = refusal {
             assert!(cut(&self.fed).has_error && self.state.error() == Some(&error));
-            assert_eq!(self.served, cut(&self.fed).notes, "refused before what came earlier was answered");
+            assert_eq!(
+                self.served,
+                self.to_be_answered().notes,
+                "refused before what came earlier was answered"
+            );
         }
         self.refused = Some(refusal);
         self.write_own(REFUSAL);
@@ -707,6 +711,8 @@ impl Simulation {
         assert!(!self.is_task_promised, "tasks were promised their turn");
         if self.close.is_none() {
             assert_eq!(self.wire, self.written, "output is waiting and nobody sends it");
+            let is_begun = self.mode.finishes_begun && self.to_be_answered().is_unfinished;
+            assert!(self.fed_at_drain.is_none() || is_begun, "drained, and stays");
             if self.mode.raw {
                 assert_eq!(self.raw, self.fed);
             } else {
@@ -722,6 +728,22 @@ impl Simulation {
         self.handle(&Event::PeerEnds);
         self.settle(true);
         self.check_end();
+    }
+
+    /// What was to be answered of what was read: all of it, but for what was begun or came after the drain.
+    fn to_be_answered(&self) -> Cut {
+        let whole = cut(&self.fed);
+        let Some(fed) = self.fed_at_drain else { return whole };
+        let before = cut(&self.fed[..fed]);
+        if !before.is_unfinished || !self.mode.finishes_begun {
+            return Cut { is_unfinished: false, ..before };
+        }
+        let mut notes = whole.notes;
+        if notes.len() == before.notes.len() {
+            return Cut { notes, ..whole };
+        }
+        notes.truncate(before.notes.len() + 1);
+        Cut { notes, has_error: false, is_unfinished: false, awaits_go_ahead: false }
     }
 
     fn check_end(&self) {
@@ -747,17 +769,16 @@ impl Simulation {
             assert_eq!(reason, CloseReason::Finished);
             return;
         }
-        let fed = &self.fed[..self.fed_at_drain.unwrap_or(self.fed.len())];
         if self.mode.raw {
-            assert_eq!(self.raw, fed);
+            assert_eq!(self.raw, self.fed[..self.fed_at_drain.unwrap_or(self.fed.len())]);
             assert_eq!(self.raw_ends, usize::from(self.fed_at_drain.is_none()));
             assert_eq!(reason, CloseReason::EndOfInput);
             return;
         }
-        let Cut { notes, has_error, is_unfinished, .. } = cut(fed);
+        let Cut { notes, has_error, is_unfinished, .. } = self.to_be_answered();
         assert_eq!(self.served, notes);
         assert_eq!(self.refused.is_some(), has_error && self.mode.answers);
-        let expected = match (has_error, is_unfinished && self.fed_at_drain.is_none()) {
+        let expected = match (has_error, is_unfinished) {
             (true, _) => CloseReason::ProtocolError,
             (false, true) => CloseReason::Truncated,
             (false, false) => CloseReason::EndOfInput,
