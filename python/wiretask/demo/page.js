@@ -69,7 +69,7 @@ function show(figures, now) {
   }));
   const all = [...Object.entries(figures.server), ...Object.entries(figures.process)];
   byId("all").replaceChildren(...all.filter(([, value]) => typeof value === "number").map(
-    ([key, value]) => element("tr", null, element("td", label(key)), element("td", amount(key, value)))));
+    ([key, value]) => element("div", null, element("dt", label(key)), element("dd", amount(key, value)))));
 }
 
 async function refresh() {
