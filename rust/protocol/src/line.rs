@@ -3,7 +3,7 @@
 //! A carriage return elsewhere is content. The limit counts the terminator: with `max_bytes` bytes seen and no line
 //! feed among them, the line is too long.
 use crate::consumer::{Framed, StreamConsumer};
-use crate::error::{ErrorKind, ProtocolError, Unencodable};
+use crate::error::{ErrorKind, OutOfMemory, ProtocolError, Unencodable};
 use crate::search::Search;
 use crate::unfinished::Unfinished;
 use alloc::vec::Vec;
@@ -58,7 +58,7 @@ impl Line {
     /// Take the last piece of the line, without its line feed; what is lent of it is the whole line.
     fn finish<'d>(&mut self, last: &'d [u8]) -> Option<&'d [u8]> {
         self.is_ended = true;
-        let content = last.strip_suffix(b"\r").unwrap_or(last);
+        let content = without_carriage_return(last);
         if self.value.as_slice().is_empty() {
             self.is_blank = content.is_empty();
             return Some(content);
@@ -109,6 +109,25 @@ impl Framed for Line {
         (taken, lent)
     }
 
+    #[inline]
+    fn pass_whole(
+        &mut self,
+        data: &[u8],
+        keep: &mut impl FnMut(&[u8]) -> Result<(), OutOfMemory>,
+    ) -> (usize, Result<(), OutOfMemory>) {
+        let mut start = 0;
+        for end in self.search.occurrences(b'\n', data) {
+            if (end - start) as u64 >= self.max_bytes {
+                break;
+            }
+            if let Err(refusal) = keep(without_carriage_return(&data[start..end])) {
+                return (start, Err(refusal));
+            }
+            start = end + 1;
+        }
+        (start, Ok(()))
+    }
+
     fn held(&self) -> &[u8] {
         self.value()
     }
@@ -148,6 +167,10 @@ impl StreamConsumer for Line {
     fn is_started(&self) -> bool {
         self.taken_bytes > 0
     }
+}
+
+fn without_carriage_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 /// Write `content` as a line with a bare line feed.

@@ -121,6 +121,13 @@ fn take_messages(
 ) -> (usize, Result<(), OutOfMemory>) {
     let mut consumed = 0;
     while consumed < data.len() {
+        if *message_bytes == 0 {
+            let (passed, kept) = consumer.pass_whole(&data[consumed..], &mut keep);
+            consumed += passed;
+            if kept.is_err() || consumed == data.len() {
+                return (consumed, kept);
+            }
+        }
         let (taken, lent) = consumer.received_lending(&data[consumed..]);
         consumed += taken;
         *message_bytes += taken as u64;

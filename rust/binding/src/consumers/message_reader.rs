@@ -14,6 +14,9 @@ use wiretask_protocol::error::OutOfMemory;
 use wiretask_protocol::message_reader::MessageReader as Reader;
 use wiretask_protocol::native::ConsumerSpec;
 
+/// For how many messages there is room at first.
+const FEW_MESSAGES: usize = 64;
+
 /// Reads message after message of one kind: takes blocks of the stream, and returns the messages that end in each.
 ///
 /// The same messages, and in the end the same error, as from a fresh consumer for each message in turn, without an
@@ -70,7 +73,9 @@ impl MessageReader {
         each_piece(data, |piece| {
             let mut reader = self.reader();
             reader.received(piece, |content| {
-                values.try_reserve(1).map_err(|_| OutOfMemory)?;
+                if values.len() == values.capacity() {
+                    make_room(&mut values)?;
+                }
                 values.push(new_bytes(py, content).map_err(|_| OutOfMemory)?);
                 Ok(())
             });
@@ -106,4 +111,10 @@ impl MessageReader {
         };
         format!("<MessageReader({}) {progress}>", shown(&self.spec))
     }
+}
+
+/// Out of line, so that what is done for each message is little.
+#[cold]
+fn make_room<T>(values: &mut Vec<T>) -> Result<(), OutOfMemory> {
+    values.try_reserve(values.len().max(FEW_MESSAGES)).map_err(|_| OutOfMemory)
 }

@@ -190,10 +190,16 @@ pub(super) fn byte_view<'py>(data: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Py
 }
 
 /// A bytes object; `MemoryError` instead of a panic where an allocation is likely to be refused.
+#[inline]
 pub(super) fn new_bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
     if bytes.len() < LARGE_VALUE_BYTES {
         return Ok(PyBytes::new(py, bytes));
     }
+    new_large_bytes(py, bytes)
+}
+
+#[cold]
+fn new_large_bytes<'py>(py: Python<'py>, bytes: &[u8]) -> PyResult<Bound<'py, PyBytes>> {
     PyBytes::new_with(py, bytes.len(), |target| {
         target.copy_from_slice(bytes);
         Ok(())

@@ -121,7 +121,7 @@ pub fn one_after_another(spec: &ConsumerSpec, stream: &[u8], is_ended: bool) -> 
     }
 }
 
-/// What a reader makes of the stream in these pieces; each byte is looked at three times at most.
+/// What a reader makes of the stream in these pieces; each byte that it is given is looked at three times at most.
 pub fn read_messages<'a>(
     spec: &ConsumerSpec,
     pieces: impl IntoIterator<Item = &'a [u8]>,
@@ -129,7 +129,11 @@ pub fn read_messages<'a>(
 ) -> Option<Reading> {
     let mut reader = MessageReader::new(spec)?;
     let mut messages = Vec::new();
+    let mut given = 0;
     for piece in pieces {
+        if reader.error().is_none() {
+            given += piece.len() as u64;
+        }
         reader.received(piece, |content| {
             messages.push(content.to_vec());
             Ok(())
@@ -139,6 +143,6 @@ pub fn read_messages<'a>(
         reader.end_of_input();
     }
     let consumed = reader.consumed_bytes();
-    assert!(reader.examined_bytes() <= 3 * consumed, "law 5: bytes were looked at too often");
+    assert!(reader.examined_bytes() <= 3 * given, "law 5: bytes were looked at too often");
     Some(Reading { messages, consumed, error: reader.error().copied(), held: reader.held().to_vec() })
 }
