@@ -11,14 +11,18 @@ from wiretask.adjustments import Adjustments
 from wiretask.channels import ServerChannel
 from wiretask.connection import Connection
 from wiretask.dispatcher import Dispatcher, ExitNow, close_all, loop, socket_map
+from wiretask.event_loop import EventLoop
+from wiretask.loop_entries import announced
 from wiretask.servers import Server
 from wiretask.tasks import Task, ThreadedTaskDispatcher
 from wiretask.wsgi import WSGIAdjustments, WSGIServer, create_server, serve
+from wiretask.watched_map import WatchedMap
 
 __all__ = [
     "Adjustments",
     "Connection",
     "Dispatcher",
+    "EventLoop",
     "ExitNow",
     "ListenAddress",
     "Server",
@@ -27,7 +31,9 @@ __all__ = [
     "ThreadedTaskDispatcher",
     "WSGIAdjustments",
     "WSGIServer",
+    "WatchedMap",
     "__version__",
+    "announced",
     "close_all",
     "consumers",
     "create_server",

@@ -33,6 +33,7 @@ __all__ = [
     "MessageReader",
     "Orphans",
     "QueueWatch",
+    "Reactor",
     "Server",
     "StreamConsumer",
     "TaskQueue",
@@ -827,6 +828,51 @@ class QueueWatch:
 
     def try_end(self) -> bool:
         """Whether the watch may end: the queue is short and the operator is owed nothing."""
+
+@final
+class Reactor:
+    """Waits until descriptors are ready, level-triggered. Flags are those of `select.poll`.
+
+    Any thread may watch, change and forget; one at a time waits. Changes take effect with the next wait. A
+    descriptor that is closed while it is watched is reported as `POLLNVAL`, after a moment; one that cannot be
+    polled (a regular file) is always ready. In the child of a fork it does nothing.
+
+    Raises:
+        OSError: when it is made: the descriptor table is full.
+    """
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it was made in this process, and not in one that this was forked from."""
+
+    def __new__(cls) -> Self: ...
+    def __len__(self) -> int:
+        """How many descriptors are watched."""
+
+    def watch(self, descriptor: int, interest: int, /) -> int:
+        """Watch a descriptor; return the token under which it is reported, which is never used again.
+
+        Raises:
+            RuntimeError: in the child of a fork. OverflowError: an interest that does not fit, or too many are
+                watched.
+        """
+
+    def change(self, token: int, interest: int, /) -> None:
+        """Watch for other flags; 0: for nothing. Nothing happens if the token is not known any more."""
+
+    def forget(self, token: int, /) -> None:
+        """Watch a descriptor no longer. To be called before it is closed."""
+
+    def wait(self, timeout_seconds: float | None = None, /) -> list[tuple[int, int]] | None:
+        """Wait, without the interpreter, and return what is ready as (token, flags).
+
+        Returns:
+            An empty list: the time is over, or a signal came. None: nothing was done, as another thread waits,
+            the process ends, or this is the child of a fork.
+        Raises:
+            OSError: the system has no memory for all that is watched.
+        Blocking: at most `timeout_seconds`; None: until something happens.
+        """
 
 WORK_OPENED: Final[int]
 WORK_END_OF_INPUT: Final[int]

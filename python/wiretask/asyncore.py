@@ -205,6 +205,7 @@ class dispatcher(Dispatcher):  # noqa: N801 (the published name)
         self.handle_connect()
         self.connected = True
         self.connecting = False
+        self.interest_changed()
 
     def handle_error(self) -> None:
         """Log the current exception, of type "error", and call `handle_close`."""

@@ -274,6 +274,7 @@ class Dispatcher:
         self._raise_pending_error()
         self.connected = True
         self.connecting = False
+        self.interest_changed()
         self.handle_connect()
 
     def handle_expt_event(self) -> None:
@@ -327,6 +328,7 @@ class Dispatcher:
             if error.errno not in _EXHAUSTED:
                 raise
             self.resting_until = time.monotonic() + _ACCEPT_PAUSE_SECONDS
+            self.interest_changed()
             if self.resting_until >= self._accept_warning_due:
                 self._accept_warning_due = self.resting_until + _ACCEPT_WARNING_PAUSE_SECONDS
                 self.log_info(f"cannot accept ({error.strerror}): {self!r}", "warning")

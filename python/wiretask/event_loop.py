@@ -1,30 +1,333 @@
-"""The loop that dispatchers run in.
+"""`EventLoop`: the loop that the dispatchers of a map run in; `loop`, as asyncore had it.
 
-Strategy: asyncore's semantics. Every turn asks each entry of the map for its interest, waits, and calls the
-handlers of what has happened; it works on a snapshot, so handlers may add, remove, close, and run a nested
-loop. Waits in `select.poll`.
+Strategy: asyncore's semantics: a turn asks entries for their interest, waits, and calls the handlers of what has
+happened. Over a `WatchedMap` it waits in Rust and looks at nobody who is quiet (`watches`); over any other map it
+asks everybody (`scanning`). Besides, it makes calls that were handed over by other threads or are due.
 Must not know: `Dispatcher` or servers; an entry is anything with the methods of `LoopEntry`.
-Source: the published behaviour of `asyncore` up to Python 3.11.
+Source: the published behaviour of `asyncore` up to Python 3.11; faults R27, R38.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import functools
+import logging
 import math
-import select
+import threading
 import time
-from collections.abc import Callable
-from typing import Any, Self
+import weakref
+from collections.abc import Callable, Iterator
+from typing import Any
 
-from wiretask.loop_entries import LEAVES_THE_LOOP, READ, URGENT, LoopEntry, SocketMap, deliver, interest_of
+from wiretask import _native, housekeeper
+from wiretask.loop_entries import LEAVES_THE_LOOP, SocketMap
+from wiretask.scanning import scan
+from wiretask.timers import ScheduledCall, Timers
 from wiretask.wakeups import Wakeup
+from wiretask.watched_map import WatchedMap
+from wiretask.watches import Watches
 
-__all__ = ["close_all", "loop", "poll_once", "socket_map", "wake_loops"]
+__all__ = ["EventLoop", "close_all", "loop", "poll_once", "socket_map", "wake_loops"]
 
-socket_map: SocketMap = {}
+_LOG = logging.getLogger("wiretask.dispatcher")
+
+socket_map: SocketMap = WatchedMap()
 """The map that is used where none is given: from file descriptor to dispatcher."""
+
+
+class EventLoop:
+    """A loop over a map of dispatchers, with calls that are due later or come from other threads.
+
+    Args:
+        map: the entries, by file descriptor; None: a new `WatchedMap`. A plain dict is good too, and may be changed
+            by hand, but then every turn takes time for every entry.
+    Raises:
+        ValueError: the map has a loop already: see `of`.
+    Attributes: `map`.
+    Threads: `call_soon`, `call_soon_threadsafe`, `call_later`, `call_at`, `call_every` and `stop` may be called from
+        any thread and from signal handlers. One thread at a time runs it; a second one takes no harm, but scans.
+    """
+
+    def __init__(self, map: SocketMap | None = None) -> None:
+        self.map: SocketMap = WatchedMap() if map is None else map
+        self._wakeup = Wakeup()
+        self._watches: Watches | None = None
+        self._timers = Timers()
+        self._is_stopping = False
+        self._is_waiting = False
+        self._depth = 0
+        self._turns = 0
+        self._thread = 0
+        #: Keys of a watched map whose entries may have to be started.
+        self._unstarted: dict[int, None] = {}
+        if isinstance(self.map, WatchedMap):
+            if self.map.listener is not None:
+                raise ValueError("this map has a loop already: EventLoop.of(map)")
+            self.map.listener = self
+            self._unstarted.update(dict.fromkeys(self.map))
+        _loops.add(self)
+
+    @classmethod
+    def of(cls, map: SocketMap | None = None) -> EventLoop:
+        """Return the loop over `map` (None: `wiretask.socket_map`), always the same one.
+
+        Raises:
+            TypeError: it is no `WatchedMap`: another kind of map has no loop of its own.
+        """
+        entries = socket_map if map is None else map
+        if not isinstance(entries, WatchedMap):
+            raise TypeError(
+                f"only a WatchedMap has a loop of its own, not {type(entries).__name__}: use EventLoop(map)"
+            )
+        return entries.listener if isinstance(entries.listener, EventLoop) else cls(entries)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__qualname__} of {len(self.map)} entries, {len(self._timers)} calls waiting>"
+
+    # ---- running --------------------------------------------------------------------------------
+
+    def run(self, timeout: float | None = None, count: int | None = None) -> None:
+        """Handle events until the map is empty, for `count` turns, or until `stop`: see `wiretask.loop`.
+
+        Calls that wait do not keep it going.
+        """
+        self._run(timeout, count, lambda: bool(self.map))
+
+    def run_forever(self) -> None:
+        """Handle events and make calls until `stop`, even while the map is empty. Raises: see `wiretask.loop`."""
+        self._run(None, None, lambda: True)
+
+    def turn(self, timeout: float | None = None) -> None:
+        """Have one turn: wait once, at most for `timeout` seconds (None: until something happens), and handle it.
+
+        Raises: see `wiretask.loop`.
+        """
+        with self._getting_signals(timeout != 0, may_fail=True):
+            self._turn(timeout)
+
+    def stop(self) -> None:
+        """End the innermost `run` or `run_forever` after the turn that it is in.
+
+        If none runs, the next one ends after one turn.
+        """
+        self._is_stopping = True
+        self.wake()
+
+    def wake(self) -> None:
+        """End the wait of this turn. Threads: any, signal handlers included. Blocking: never."""
+        self._wakeup.ring()
+
+    # ---- calls ----------------------------------------------------------------------------------
+
+    def time(self) -> float:
+        """Return the time on the clock of `call_at`: `time.monotonic()`."""
+        return time.monotonic()
+
+    def call_soon(self, callback: Callable[..., object], *arguments: Any) -> ScheduledCall:
+        """Have the loop call `callback(*arguments)` in this turn or the next, and return the call.
+
+        Calls are made in the order in which they were handed over, in the thread that runs the loop, after the
+        handlers of the turn. Whatever one raises is logged to `wiretask.dispatcher`, and the others are made all the
+        same; what is meant to end the loop (`ExitNow`, `KeyboardInterrupt`, `SystemExit`) ends it.
+        """
+        return self._schedule(0.0, callback, arguments, None)
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *arguments: Any) -> ScheduledCall:
+        """As `call_soon`, which may be called from any thread, too; for those used to asyncio."""
+        return self._schedule(0.0, callback, arguments, None)
+
+    def call_later(self, seconds: float, callback: Callable[..., object], *arguments: Any) -> ScheduledCall:
+        """Have the loop call `callback(*arguments)` in so many seconds. Otherwise as `call_soon`.
+
+        Raises:
+            ValueError, TypeError: `seconds` is negative, or no number.
+        """
+        return self._schedule(time.monotonic() + _checked(seconds, 0.0), callback, arguments, None)
+
+    def call_at(self, when: float, callback: Callable[..., object], *arguments: Any) -> ScheduledCall:
+        """Have the loop call `callback(*arguments)` at a time of `time()`. Otherwise as `call_soon`."""
+        return self._schedule(_checked(when, -math.inf), callback, arguments, None)
+
+    def call_every(self, seconds: float, callback: Callable[..., object], *arguments: Any) -> ScheduledCall:
+        """Have the loop call `callback(*arguments)` every so many seconds, until it is cancelled.
+
+        The first call is in `seconds`. Calls that were missed, because a handler took long, are not made up for. It
+        goes on if a call raises. Otherwise as `call_soon`.
+
+        Raises:
+            ValueError, TypeError: `seconds` is not above 0, or no number.
+        """
+        if not _checked(seconds, 0.0) > 0:
+            raise ValueError("call_every needs an interval above 0 seconds")
+        return self._schedule(time.monotonic() + seconds, callback, arguments, seconds)
+
+    # ---- what the map tells ---------------------------------------------------------------------
+
+    def note_entry(self, key: int) -> None:
+        """An entry of the map was put in or taken out. See `WatchedMap`."""
+        self._unstarted[key] = None
+        watches = self._watches
+        if watches is not None:
+            watches.note_entry(key)
+            if self._is_waiting:
+                self._wakeup.ring()
+            elif not self.map and not self._depth:
+                self._release()
+
+    def note_interest(self, key: int) -> None:
+        """An entry of the map wants something else than before. See `WatchedMap`."""
+        watches = self._watches
+        if watches is not None:
+            watches.note_interest(key)
+            if self._is_waiting:
+                self._wakeup.ring()
+
+    # ---- the parts ------------------------------------------------------------------------------
+
+    def _schedule(
+        self, when: float, callback: Callable[..., object], arguments: tuple[Any, ...], interval: float | None
+    ) -> ScheduledCall:
+        if not callable(callback):
+            raise TypeError(f"a callable is called, not {callback!r}")
+        call = ScheduledCall(self._timers, when, callback, arguments, interval)
+        self._timers.add(call)
+        # Only another thread (or a signal handler) can be here while the loop waits.
+        if self._is_waiting:
+            self._wakeup.ring()
+        return call
+
+    def _run(self, timeout: float | None, count: int | None, goes_on: Callable[[], bool]) -> None:
+        if timeout is not None and not timeout >= 0:
+            raise ValueError(f"timeout is a number of seconds, 0 or more, or None, not {timeout!r}")
+        has_started = self._start_entries()
+        turns = 0
+        # Without descriptors for it, a loop of dispatchers alone does not fail: it scans.
+        with self._getting_signals(timeout != 0, may_fail=not has_started):
+            while goes_on() and (count is None or turns < count):
+                self._turn(timeout)
+                turns += 1
+                if self._is_stopping:
+                    self._is_stopping = False
+                    break
+
+    def _start_entries(self) -> bool:
+        """Start the entries that have to be; return whether there are any."""
+        if isinstance(self.map, WatchedMap):
+            keys = []
+            while self._unstarted:
+                keys.append(self._unstarted.popitem()[0])
+            entries = [(key, self.map.get(key)) for key in keys]
+        else:
+            entries = list(self.map.items())
+        has_started = False
+        for key, entry in entries:
+            start = getattr(entry, "start_in_loop", None)
+            if callable(start):
+                has_started = True
+                # It must bear repetition; and again if it fails.
+                self._unstarted[key] = None
+                start()
+        return has_started
+
+    @contextlib.contextmanager
+    def _getting_signals(self, waits: bool, may_fail: bool) -> Iterator[None]:
+        """While this runs, on the main thread, signals end the wait."""
+        self._depth += 1
+        self._thread = threading.get_ident()
+        gets_signals = False
+        if self._depth == 1:
+            _running.append(self)
+        try:
+            with contextlib.suppress(OSError) if may_fail else contextlib.nullcontext():
+                if waits:
+                    self._wakeup.open()
+                    gets_signals = self._wakeup.take_signals()
+            yield
+        finally:
+            if gets_signals:
+                self._wakeup.let_signals_go()
+            self._depth -= 1
+            if self._depth <= 0:
+                self._depth = 0
+                with contextlib.suppress(ValueError):
+                    _running.remove(self)
+                if not self.map or not isinstance(self.map, WatchedMap):
+                    self._release()
+
+    def _turn(self, timeout: float | None) -> None:
+        self._turns += 1
+        turns = self._turns
+        watches = self._watches_now()
+        ready = None
+        if watches is not None:
+            watches.ask()
+            self._is_waiting = True
+            try:
+                ready = watches.wait(self._next_timeout(timeout))
+            finally:
+                self._is_waiting = False
+            if ready is not None:
+                watches.deliver(ready)
+        if ready is None:
+            self._is_waiting = True
+            try:
+                scan(self.map, self._next_timeout(timeout), self._wakeup, lambda: self._turns != turns)
+            finally:
+                self._is_waiting = False
+        if self._timers:
+            self._make_calls()
+
+    def _watches_now(self) -> Watches | None:
+        """Return what waits in Rust; None where that cannot be."""
+        if self._watches is None and isinstance(self.map, WatchedMap) and not _native.is_exiting():
+            with contextlib.suppress(OSError):
+                self._wakeup.open()
+                self._watches = Watches(self.map, self._wakeup)
+        return self._watches
+
+    def _next_timeout(self, timeout: float | None) -> float | None:
+        """Return how long this turn may wait."""
+        if self._is_stopping:
+            return 0.0
+        due = self._timers.next_due() if self._timers else None
+        if due is None:
+            return timeout
+        seconds = max(0.0, due - time.monotonic())
+        return seconds if timeout is None else min(timeout, seconds)
+
+    def _make_calls(self) -> None:
+        """Make the calls that are due."""
+        now = time.monotonic()
+        # Not those that they hand over themselves: they have their time in the next turn.
+        for _ in range(len(self._timers)):
+            call = self._timers.take_due(now)
+            if call is None:
+                return
+            try:
+                call.run(now)
+            except LEAVES_THE_LOOP:
+                raise
+            except BaseException as error:
+                housekeeper.report(_LOG, "uncaptured exception in %r", call, error=error)
+
+    def _release(self) -> None:
+        """Give back the descriptors that waiting takes, until the next turn."""
+        watches, self._watches = self._watches, None
+        if watches is not None:
+            watches.close()
+        self._wakeup.close()
+
+    def _handle_fork(self) -> None:
+        """Have a reactor and a wake-up of one's own, in the child of a fork; calls and map stay as they are."""
+        if self._thread != threading.get_ident():
+            # The thread that ran it does not exist here.
+            self._depth, self._is_waiting = 0, False
+        self._watches = None
+        self._wakeup.handle_fork(reopen=self._depth > 0)
+
+
+_loops: weakref.WeakSet[EventLoop] = weakref.WeakSet()
+_running: list[EventLoop] = []
 
 
 def loop(
@@ -47,28 +350,17 @@ def loop(
         ExitNow, KeyboardInterrupt, SystemExit: from a handler. Whatever `start_in_loop` raises, or
             `handle_error` passes on (see `IDispatcherEventHandler.handle_error`).
     After failure: the map is as the handlers left it; the loop can be run again.
-    Threads: one loop per map at a time; other threads may add and remove entries, which takes effect with the
-        next turn. Blocking: yes.
+    Threads: one loop per map at a time; other threads may add and remove entries, which takes effect at once, or, if
+        the map is no `WatchedMap`, with the next turn. Blocking: yes.
     """
-    entries = socket_map if map is None else map
-    if timeout is not None and not timeout >= 0:
-        raise ValueError(f"timeout is a number of seconds, 0 or more, or None, not {timeout!r}")
-    is_watched = False
-    for entry in list(entries.values()):
-        start = getattr(entry, "start_in_loop", None)
-        if callable(start):
-            is_watched = True
-            start()
-    turns = 0
-    with contextlib.ExitStack() as stack:
-        alarm = None
-        if timeout != 0:
-            # Without descriptors for it, a loop of dispatchers alone does not fail: it could not before.
-            with contextlib.nullcontext() if is_watched else contextlib.suppress(OSError):
-                alarm = stack.enter_context(_Alarm(entries))
-        while entries and (count is None or turns < count):
-            _turn(timeout, entries, alarm)
-            turns += 1
+    _loop_of(map).run(timeout, count)
+
+
+def poll_once(timeout: float | None = 0.0, map: SocketMap | None = None) -> None:
+    """Have one turn over the map (None: `socket_map`); none at all if it is empty. See `EventLoop.turn`."""
+    event_loop = _loop_of(map)
+    if event_loop.map:
+        event_loop.turn(timeout)
 
 
 def close_all(map: SocketMap | None = None, ignore_all: bool = False) -> None:
@@ -99,75 +391,45 @@ def close_all(map: SocketMap | None = None, ignore_all: bool = False) -> None:
 
 
 def wake_loops(map: SocketMap) -> None:
-    """End the wait of the loops over `map` in which entries started themselves: the map has changed.
+    """End the wait of the loops over `map` that run: it has changed.
 
     Threads: any, signal handlers included. Blocking: never.
     """
-    for alarm in list(_alarms):
-        if alarm.entries is map:
-            alarm.ring()
+    for event_loop in list(_running):
+        if event_loop.map is map:
+            event_loop.wake()
 
 
-class _Alarm(Wakeup):
-    """Ends the wait of the one loop that polls it."""
-
-    def __init__(self, entries: SocketMap) -> None:
-        super().__init__()
-        self.entries = entries
-
-    def __enter__(self) -> Self:
-        super().__enter__()
-        _alarms.append(self)
-        return self
-
-    def __exit__(self, *reason: Any) -> None:
-        _alarms.remove(self)
-        super().__exit__(*reason)
+def _loop_of(map: SocketMap | None) -> EventLoop:
+    """Return the loop of a map; for a map that has none of its own that in which this is nested, or a new one."""
+    entries = socket_map if map is None else map
+    if isinstance(entries, WatchedMap):
+        return EventLoop.of(entries)
+    for event_loop in _running:
+        if event_loop.map is entries and event_loop._thread == threading.get_ident():
+            return event_loop
+    return EventLoop(entries)
 
 
-_alarms: list[_Alarm] = []
+def _checked(seconds: float, least: float) -> float:
+    """Return a number of seconds that is one, and at least `least`."""
+    if not isinstance(seconds, (int, float)):
+        raise TypeError(f"a number of seconds is expected, not {seconds!r}")
+    if not seconds >= least:
+        raise ValueError(f"a number of seconds from {least} on is expected, not {seconds!r}")
+    return seconds
 
 
-def poll_once(timeout: float | None, map: SocketMap) -> None:
-    """Have one turn over the map: see `loop`. Nothing at all happens if it is empty."""
-    if map:
-        _turn(timeout, map, None)
+def _wake_all_at_exit() -> None:
+    for event_loop in list(_running):
+        event_loop.wake()
 
 
-def _turn(timeout: float | None, entries: SocketMap, alarm: _Alarm | None) -> None:
-    """Ask everybody, wait once, handle what happened."""
-    poller = select.poll()
-    if alarm is not None:
-        poller.register(alarm, READ)
-    polled: dict[int, LoopEntry] = {}
-    for descriptor, entry in list(entries.items()):
-        events = interest_of(entry, _dropping(descriptor, entry, entries))
-        rest_seconds = getattr(entry, "resting_until", 0.0) - time.monotonic()
-        if rest_seconds > 0:
-            events &= ~(READ | URGENT)
-            timeout = rest_seconds if timeout is None else min(timeout, rest_seconds)
-        if events and isinstance(descriptor, int) and descriptor >= 0:
-            poller.register(descriptor, events)
-            polled[descriptor] = entry
-    milliseconds = None if timeout is None else min(math.ceil(timeout * 1000), 2**31 - 1)
-    for descriptor, events in poller.poll(milliseconds):
-        if alarm is not None and descriptor == alarm.fileno():
-            alarm.clear()
-            continue
-        # What another handler registered meanwhile under a number that was free again has no events yet.
-        entry = polled[descriptor]
-        if entries.get(descriptor) is entry:
-            is_registered = functools.partial(_is_registered, descriptor, entry, entries)
-            deliver(entry, events, is_registered, _dropping(descriptor, entry, entries))
+def _handle_fork() -> None:
+    _running[:] = [event_loop for event_loop in _running if event_loop._thread == threading.get_ident()]
+    for event_loop in list(_loops):
+        event_loop._handle_fork()
 
 
-def _is_registered(descriptor: int, entry: LoopEntry, entries: SocketMap) -> bool:
-    return entries.get(descriptor) is entry
-
-
-def _dropping(descriptor: int, entry: LoopEntry, entries: SocketMap) -> Callable[[], None]:
-    def drop() -> None:
-        if entries.get(descriptor) is entry:
-            del entries[descriptor]
-
-    return drop
+housekeeper.at_exit(_wake_all_at_exit)
+housekeeper.after_fork(_handle_fork)

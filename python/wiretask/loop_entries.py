@@ -29,6 +29,7 @@ __all__ = [
     "announced",
     "deliver",
     "does_nothing",
+    "handle_failure",
     "interest_of",
     "is_announced",
     "is_passive",
@@ -103,8 +104,8 @@ _Method = TypeVar("_Method", bound=Callable[..., Any])
 def announced(method: _Method) -> _Method:
     """Mark a `readable` or `writable` that need not be asked on every turn, and return it.
 
-    It promises that the answer changes only while the entry handles an event of its own, or that
-    `interest_changed()` is called after it changed.
+    It promises that `interest_changed()` is called whenever the answer has changed. (After a write event it is
+    asked anyway.)
     """
     method._is_announced = True  # type: ignore[attr-defined]
     return method
@@ -119,53 +120,57 @@ def does_nothing(method: _Method) -> _Method:
 def is_announced(entry: Any) -> bool:
     """Return whether both `readable` and `writable` of an entry are marked, so that it need not be asked."""
     # `is True`: a fake may have every attribute one asks for.
-    readable, writable = entry.readable, entry.writable
-    return getattr(readable, "_is_announced", 0) is True is getattr(writable, "_is_announced", 0)
+    methods = getattr(entry, "readable", None), getattr(entry, "writable", None)
+    return all(getattr(method, "_is_announced", False) is True for method in methods)
 
 
 def is_passive(handler: Any) -> bool:
     """Return whether a handler is marked as doing nothing."""
-    return getattr(handler, "_does_nothing", 0) is True
+    return getattr(handler, "_does_nothing", False) is True
 
 
-def interest_of(entry: Any, drop: Callable[[], object]) -> int:
-    """Ask an entry and return what it is to be polled for: READ, URGENT, WRITE. Its errors are its own.
+def interest_of(entry: Any) -> int:
+    """Ask an entry and return what it is to be polled for: READ, URGENT, WRITE. Raises what it raises."""
+    interest = READ | URGENT if entry.readable() else 0
+    write_interest = getattr(entry, "write_interest", None)
+    if write_interest is not None:
+        return interest | WRITE if write_interest() else interest
+    return interest | WRITE if entry.writable() and not getattr(entry, "accepting", False) else interest
+
+
+def deliver(entry: LoopEntry, events: int, is_registered: Callable[[], bool]) -> None:
+    """Call the handlers that `events` stand for, as long as the entry stays registered. Whatever they raise."""
+    if events & READ:
+        entry.handle_read_event()
+    if events & WRITE and is_registered():
+        entry.handle_write_event()
+    if events & URGENT and is_registered():
+        entry.handle_expt_event()
+    # With input left to read, the end is found by reading on, if somebody reads: closing now would lose it.
+    if events & ENDED and is_registered() and not (events & READ and _reads(entry)):
+        entry.handle_close()
+
+
+def handle_failure(entry: LoopEntry, drop: Callable[[], object]) -> None:
+    """Have an entry deal with the current exception, which one of its methods raised.
 
     Args:
         drop: takes the entry out of its map; called if it cannot even handle its errors.
+    Raises:
+        What is meant to end the loop.
     """
-    try:
-        interest = READ | URGENT if entry.readable() else 0
-        write_interest = getattr(entry, "write_interest", None)
-        if write_interest is not None:
-            return interest | WRITE if write_interest() else interest
-        return interest | WRITE if entry.writable() and not getattr(entry, "accepting", False) else interest
-    except LEAVES_THE_LOOP:
+    error = sys.exception()
+    # Only this: a frame that keeps an exception is kept by it.
+    leaves = isinstance(error, LEAVES_THE_LOOP)
+    is_end = isinstance(error, OSError) and error.errno in DISCONNECTED_ERRNOS
+    del error
+    if leaves:
         raise
-    except BaseException:
+    if not is_end:
         _report_to(entry, drop)
-        return 0
-
-
-def deliver(entry: LoopEntry, events: int, is_registered: Callable[[], bool], drop: Callable[[], object]) -> None:
-    """Call the handlers that `events` stand for, as long as the entry stays registered."""
+        return
     try:
-        if events & READ:
-            entry.handle_read_event()
-        if events & WRITE and is_registered():
-            entry.handle_write_event()
-        if events & URGENT and is_registered():
-            entry.handle_expt_event()
-        # With input left to read, the end is found by reading on, if somebody reads: closing now would lose it.
-        if events & ENDED and is_registered() and not (events & READ and _reads(entry)):
-            entry.handle_close()
-    except LEAVES_THE_LOOP:
-        raise
-    except OSError as error:
-        if error.errno in DISCONNECTED_ERRNOS:
-            _close(entry, drop)
-        else:
-            _report_to(entry, drop)
+        entry.handle_close()
     except BaseException:
         _report_to(entry, drop)
 
@@ -174,19 +179,12 @@ def _reads(entry: Any) -> bool:
     return not is_passive(getattr(entry, "handle_read", None))
 
 
-def _close(entry: LoopEntry, drop: Callable[[], object]) -> None:
-    try:
-        entry.handle_close()
-    except LEAVES_THE_LOOP:
-        raise
-    except BaseException:
-        _report_to(entry, drop)
-
-
 def _report_to(entry: LoopEntry, drop: Callable[[], object]) -> None:
     """Let the entry handle the current exception; if that fails, end the entry and go on with the others."""
     current = sys.exception()
     try:
+        if isinstance(current, LEAVES_THE_LOOP):
+            raise
         entry.handle_error()
     except LEAVES_THE_LOOP:
         raise
@@ -198,3 +196,5 @@ def _report_to(entry: LoopEntry, drop: Callable[[], object]) -> None:
         with contextlib.suppress(Exception):
             entry.close()
         drop()
+    finally:
+        del current

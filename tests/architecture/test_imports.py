@@ -180,6 +180,11 @@ def test_poll_loop_and_task_queue_do_not_know_each_other() -> None:
         assert reachable(graph, module) & SOCKET_SIDE == set(), module
 
 
+def test_the_reactor_knows_nothing_of_servers_and_tasks() -> None:
+    graph = rust_graph("engine")
+    assert reachable(graph, "reactor") == {"level_trigger", "open_descriptors", "token"}
+
+
 def test_consumers_do_not_know_each_other() -> None:
     graph = rust_graph("protocol")
     assert set(graph) >= CONSUMERS

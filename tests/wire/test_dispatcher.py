@@ -20,14 +20,15 @@ from zope.interface.verify import verifyClass, verifyObject
 
 from wiretask.dispatcher import Dispatcher, ExitNow, SocketMap, close_all, loop, socket_map
 from wiretask.interfaces import IDispatcher
+from wiretask.watched_map import WatchedMap
 
 DEADLINE_SECONDS = 20.0
 
 
-@pytest.fixture
-def entries() -> Iterator[SocketMap]:
-    """A map of the test's own, closed at its end."""
-    entries: SocketMap = {}
+@pytest.fixture(params=[dict, WatchedMap])
+def entries(request: pytest.FixtureRequest) -> Iterator[SocketMap]:
+    """A map of the test's own, of both kinds, closed at its end."""
+    entries: SocketMap = request.param()
     yield entries
     close_all(entries, ignore_all=True)
 

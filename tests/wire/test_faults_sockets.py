@@ -102,7 +102,7 @@ def test_a_listener_in_a_loop_of_dispatchers_rests_when_descriptors_have_run_out
         used = max(int(name) for name in os.listdir("/proc/self/fd"))
         server.start()
         # The thread has what it needs for its loop.
-        while not wiretask.event_loop._alarms:
+        while not wiretask.event_loop._running:
             time.sleep(0.001)
         resource.setrlimit(resource.RLIMIT_NOFILE, (used + 4, used + 100))
         print(server.effective_port)

@@ -29,6 +29,8 @@ pub enum Section {
     OutputWait,
     /// The starting thread makes loop threads.
     ServerStart,
+    /// A thread that runs a loop of dispatchers waits for their descriptors: any time. Woken by its loop's wake-up.
+    DispatcherWait,
     /// The stopping thread waits for connections and loop threads to end: bounded by its caller.
     ServerStop,
 }

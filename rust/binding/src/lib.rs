@@ -10,6 +10,7 @@ pub mod host;
 pub mod housekeeper;
 mod latin1;
 pub mod loop_answers;
+pub mod reactor;
 pub mod server;
 pub mod tasks;
 pub mod workers;
@@ -33,6 +34,8 @@ mod _native {
     use crate::gil::{begin_exit, claim_exit_hook, finish_exit, is_exiting, reset_after_fork};
     #[pymodule_export]
     use crate::housekeeper::{Mailroom, post_log};
+    #[pymodule_export]
+    use crate::reactor::Reactor;
     #[pymodule_export]
     use crate::server::{Server, close_descriptors_after_fork, is_native_parser};
     #[pymodule_export]

@@ -1,7 +1,7 @@
 //! Sockets, threads and queues of wiretask. Knows no Python.
 //!
 //! `poll_loop` tells readiness, `channel_driver` drives each connection's state with it and hands
-//! channels to a `Host`; `worker_pool` and its queue know nothing of sockets.
+//! channels to a `Host`; `worker_pool` and its queue know nothing of sockets. `reactor` is for loops in Python.
 mod accepting;
 mod channel_driver;
 mod clock;
@@ -9,6 +9,7 @@ pub mod connection;
 pub mod duty;
 mod held_answers;
 mod idle_order;
+mod level_trigger;
 mod linger;
 pub mod log_event;
 pub mod open_descriptors;
@@ -16,6 +17,7 @@ pub mod output;
 pub mod overload;
 pub mod poll_loop;
 mod polling_role;
+pub mod reactor;
 mod seat;
 mod seats;
 pub mod server;

@@ -1,0 +1,212 @@
+"""What a loop over a `WatchedMap` has the reactor watch, and one turn of it.
+
+Strategy: an entry is asked for its interest when it is put in, when it says that its interest changed, and after
+write events; only one whose `readable` or `writable` is not marked with `announced` is asked on every turn. So a turn
+costs what is ready, not what is there. Events come by token, which names one registration and no later one: whoever
+was closed, or closed and put in again, gets none that were meant for what was there before.
+Must not know: `Dispatcher`, servers, timers, who turns the loop.
+Source: design, section 5; cpython#75114.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+
+from wiretask import _native
+from wiretask.loop_entries import (
+    READ,
+    URGENT,
+    WRITE,
+    LoopEntry,
+    deliver,
+    handle_failure,
+    interest_of,
+    is_announced,
+)
+from wiretask.wakeups import Wakeup
+from wiretask.watched_map import WatchedMap
+
+__all__ = ["Watches"]
+
+
+class Watches:
+    """The registrations of one map. For the thread that turns its loop, but `note_entry` and `note_interest`.
+
+    Args:
+        entries: the map; all that is in it is new.
+        wakeup: ends the wait. It must be open, and stay so.
+    Raises:
+        OSError: no descriptors are left.
+    """
+
+    def __init__(self, entries: WatchedMap, wakeup: Wakeup) -> None:
+        self._entries = entries
+        self._wakeup = wakeup
+        reactor = _native.Reactor()
+        self._wakeup_token = reactor.watch(wakeup.fileno(), READ)
+        self._reactor: _native.Reactor | None = reactor
+        self._by_token: dict[int, _Watch] = {}
+        self._by_key: dict[int, _Watch] = {}
+        #: Those that are asked on every turn.
+        self._asked: dict[int, _Watch] = {}
+        #: Those that hold input which they have read already.
+        self._filled: dict[int, _Watch] = {}
+        #: When those that rest are asked again.
+        self._resting: dict[int, float] = {}
+        # Sets in the form of dicts, which other threads may change in the middle of anything.
+        self._new_keys: dict[int, None] = dict.fromkeys(entries)
+        self._changed_keys: dict[int, None] = {}
+        self._turn_number = 0
+
+    def close(self) -> None:
+        """Watch nothing any more, and give the reactor's descriptor back. Twice is harmless."""
+        self._reactor = None
+
+    def note_entry(self, key: int) -> None:
+        """Stop watching what was there under this key. Threads: any."""
+        # At once: before the descriptor is closed.
+        self._end(key)
+        self._new_keys[key] = None
+
+    def note_interest(self, key: int) -> None:
+        """Ask what is there under this key again before the next wait. Threads: any."""
+        self._changed_keys[key] = None
+
+    def ask(self) -> None:
+        """Begin a turn: ask whoever has to be asked, and have the reactor watch for what they say."""
+        self._turn_number += 1
+        while self._new_keys:
+            self._begin(self._new_keys.popitem()[0])
+        if self._resting:
+            now = time.monotonic()
+            for token in [token for token, until in self._resting.items() if until <= now]:
+                del self._resting[token]
+                self._changed_keys[self._by_token[token].key] = None
+        if self._changed_keys:
+            keys = []
+            while self._changed_keys:
+                keys.append(self._changed_keys.popitem()[0])
+            for key in keys:
+                watch = self._by_key.get(key)
+                # Those that are asked anyway are asked below.
+                if watch is not None and watch.token not in self._asked:
+                    self._update(watch)
+        if self._asked:
+            for watch in list(self._asked.values()):
+                self._update(watch)
+
+    def wait(self, timeout: float | None) -> list[tuple[int, int]] | None:
+        """Wait once, and return what is ready, for `deliver`.
+
+        Args:
+            timeout: seconds to wait at most; it may be shorter, for those that rest or hold input.
+        Returns:
+            None if it cannot wait: see `_native.Reactor.wait`.
+        """
+        if self._filled or self._new_keys or self._changed_keys:
+            timeout = 0.0
+        elif self._resting:
+            rest_seconds = max(0.0, min(self._resting.values()) - time.monotonic())
+            timeout = rest_seconds if timeout is None else min(timeout, rest_seconds)
+        ready = None if self._reactor is None else self._reactor.wait(timeout)
+        if ready is not None and self._filled:
+            events = dict(ready)
+            for token in list(self._filled):
+                events[token] = events.get(token, 0) | READ
+            ready = list(events.items())
+        return ready
+
+    def deliver(self, ready: list[tuple[int, int]]) -> None:
+        """Handle what is ready; if a handler has turns of its own, leave the rest to the next turn.
+
+        Raises: see `wiretask.loop`.
+        """
+        by_token, turn_number = self._by_token, self._turn_number
+        for token, events in ready:
+            watch = by_token.get(token)
+            if watch is None:
+                if token == self._wakeup_token:
+                    self._wakeup.clear()
+                continue
+            try:
+                if events == READ:
+                    watch.entry.handle_read_event()
+                elif events == WRITE:
+                    self._changed_keys[watch.key] = None
+                    watch.entry.handle_write_event()
+                else:
+                    self._changed_keys[watch.key] = None
+                    deliver(watch.entry, events, functools.partial(by_token.__contains__, token))
+            except BaseException:
+                handle_failure(watch.entry, functools.partial(self._drop, watch))
+            if self._turn_number != turn_number:
+                # Level, not edge: what is still so is reported again.
+                break
+
+    def _begin(self, key: int) -> None:
+        self._end(key)
+        entry = self._entries.get(key)
+        # Other keys are not polled, but keep the loop alive.
+        if entry is None or not isinstance(key, int) or key < 0 or self._reactor is None:
+            return
+        watch = _Watch(entry, key, self._reactor.watch(key, 0))
+        self._by_key[key] = self._by_token[watch.token] = watch
+        if is_announced(entry):
+            self._update(watch)
+        else:
+            # To be asked with the others.
+            self._asked[watch.token] = watch
+
+    def _end(self, key: int) -> None:
+        watch = self._by_key.pop(key, None)
+        if watch is not None:
+            token = watch.token
+            self._by_token.pop(token, None)
+            self._asked.pop(token, None)
+            self._filled.pop(token, None)
+            self._resting.pop(token, None)
+            if self._reactor is not None:
+                self._reactor.forget(token)
+
+    def _update(self, watch: _Watch) -> None:
+        """Ask an entry, and have it watched for what it says."""
+        entry, token = watch.entry, watch.token
+        try:
+            interest = interest_of(entry)
+            rest_until = getattr(entry, "resting_until", 0.0)
+            has_input = getattr(entry, "has_input", False) is True
+        except BaseException:
+            handle_failure(entry, functools.partial(self._drop, watch))
+            interest, rest_until, has_input = 0, 0.0, False
+        if rest_until and rest_until > time.monotonic():
+            interest &= ~(READ | URGENT)
+            self._resting[token] = rest_until
+        if has_input and interest & READ:
+            self._filled[token] = watch
+        elif self._filled:
+            self._filled.pop(token, None)
+        if interest != watch.interest:
+            watch.interest = interest
+            if self._reactor is not None:
+                self._reactor.change(token, interest)
+        if token not in self._by_token:
+            # It left while it was asked.
+            self._filled.pop(token, None)
+            self._resting.pop(token, None)
+
+    def _drop(self, watch: _Watch) -> None:
+        if self._entries.get(watch.key) is watch.entry:
+            del self._entries[watch.key]
+
+
+class _Watch:
+    """One registration."""
+
+    __slots__ = ("entry", "interest", "key", "token")
+
+    def __init__(self, entry: LoopEntry, key: int, token: int) -> None:
+        self.entry = entry
+        self.key = key
+        self.token = token
+        self.interest = 0
