@@ -3,6 +3,7 @@
 //! `poll_loop` tells readiness, `channel_driver` drives each connection's state with it and hands
 //! channels to a `Host`; `worker_pool` and its queue know nothing of sockets. `reactor` is for loops in Python.
 mod accepting;
+pub mod access_log;
 mod channel_driver;
 mod clock;
 pub mod connection;
@@ -22,6 +23,7 @@ mod seat;
 mod seats;
 pub mod server;
 pub mod server_core;
+mod signal_mask;
 mod sleepers;
 pub mod socket;
 mod spool;

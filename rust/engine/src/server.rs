@@ -16,6 +16,7 @@ use crate::connection::{Connection, Newcomer};
 use crate::poll_loop::LoopHandle;
 use crate::polling_role::PollingRole;
 use crate::server_core::{Host, Message, RoomRequest, ServerConfig, ServerCore};
+use crate::signal_mask::spawn_without_signals;
 use crate::socket::{AcceptFault, Listener};
 
 /// How long a start that failed waits for the loops that had begun.
@@ -210,38 +211,5 @@ impl<H: Host> Server<H> {
 impl<H: Host> Drop for Server<H> {
     fn drop(&mut self) {
         self.loops.iter().for_each(|handle| handle.post(Message::Stop));
-    }
-}
-
-fn spawn_without_signals(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
-    let mask = SignalMask::block_all();
-    let thread = thread::Builder::new().name(name.into()).spawn(run);
-    drop(mask);
-    thread
-}
-
-/// All signals blocked in this thread, and so in those it starts; restored when dropped.
-pub(crate) struct SignalMask(libc::sigset_t);
-
-impl SignalMask {
-    pub(crate) fn block_all() -> Self {
-        // SAFETY: both sets are owned locals, filled by sigfillset and pthread_sigmask before they
-        // are read; neither call fails for valid pointers and SIG_SETMASK.
-        unsafe {
-            let mut all = std::mem::zeroed();
-            let mut before = std::mem::zeroed();
-            libc::sigfillset(&raw mut all);
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut before);
-            Self(before)
-        }
-    }
-}
-
-impl Drop for SignalMask {
-    fn drop(&mut self) {
-        // SAFETY: the set was filled by `block_all`; the old one is not asked for.
-        unsafe {
-            libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut());
-        }
     }
 }

@@ -13,12 +13,11 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
 
 use crossbeam_queue::SegQueue;
 
 use crate::open_descriptors::{note_closed, note_open};
-use crate::server::SignalMask;
+use crate::signal_mask::spawn_without_signals;
 
 /// A file of up to this length is closed by whoever is done with it.
 const SHORT_FILE_BYTES: u64 = 4 << 20;
@@ -134,9 +133,7 @@ impl SpoolGrave {
             return;
         }
         let grave = Arc::clone(self);
-        let mask = SignalMask::block_all();
-        let thread = thread::Builder::new().name("wiretask-spool".into()).spawn(move || grave.work());
-        drop(mask);
+        let thread = spawn_without_signals("wiretask-spool", move || grave.work());
         if thread.is_err() {
             self.work();
         }

@@ -1,0 +1,73 @@
+//! `Record`: what the access log is told of one request.
+//!
+//! Everything is borrowed: the line is written while the request still exists. Bytes of the client stand here as they
+//! came; to make them harmless is the business of `format`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// One request that has come to its end, one way or the other.
+#[derive(Clone, Copy, Debug)]
+pub struct Record<'a> {
+    /// Who asked.
+    pub peer: Peer,
+    /// What was asked.
+    pub asked: Asked<'a>,
+    /// The status of the answer.
+    pub status: u16,
+    /// The bytes of the answer's body, before any coding for the transfer.
+    pub body_bytes: u64,
+    /// How long it took; `None`: not known.
+    pub duration: Option<Duration>,
+    /// The answer was handed over whole.
+    pub is_complete: bool,
+    /// The `Authorization` field.
+    pub authorization: Option<&'a [u8]>,
+    /// The `Referer` field.
+    pub referer: Option<&'a [u8]>,
+    /// The `User-Agent` field.
+    pub user_agent: Option<&'a [u8]>,
+}
+
+/// Where a request came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Peer {
+    /// The internet address of the connection.
+    Address(IpAddr),
+    /// A Unix socket.
+    Unix,
+}
+
+/// The request line.
+#[derive(Clone, Copy, Debug)]
+pub enum Asked<'a> {
+    /// One that was understood.
+    Line {
+        /// The method.
+        method: &'a [u8],
+        /// The target, as it was written.
+        target: &'a [u8],
+        /// Such as `HTTP/1.1`.
+        protocol: &'a [u8],
+    },
+    /// What came in its place, or the part of it that came; nothing behind its first line end is looked at.
+    Raw(&'a [u8]),
+}
+
+impl<'a> Record<'a> {
+    /// The record of what the server refused before there was a request.
+    pub fn of_refusal(peer: Peer, stream: &'a [u8], status: u16, body_bytes: u64) -> Self {
+        let end = stream.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(stream.len());
+        Self {
+            peer,
+            asked: Asked::Raw(stream.get(..end).unwrap_or_default()),
+            status,
+            body_bytes,
+            duration: None,
+            is_complete: true,
+            authorization: None,
+            referer: None,
+            user_agent: None,
+        }
+    }
+}
