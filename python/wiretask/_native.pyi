@@ -1147,6 +1147,15 @@ class Server:
     def stats(self) -> dict[str, int]:
         """The server's counters by name."""
 
+    def reopen_access_log(self) -> None:
+        """Have the file of the access log opened anew by its name."""
+
+    def take_access_lines(self) -> list[str]:
+        """The lines that wait for a logger, oldest first, without their ends."""
+
+    def end_access_log(self, seconds: float, /) -> bool:
+        """Write what there is and log no more; whether that was done within `seconds`."""
+
 def is_native_parser(parser_class: object, /) -> bool:
     """Whether a parser class runs on the loop.
 

@@ -13,6 +13,7 @@ import errno
 import logging
 import math
 import os
+import signal
 import socket
 import sys
 import threading
@@ -175,7 +176,7 @@ class Server(Dispatcher):
         """
         if self._state == "stopped":
             return
-        with StopSignals() as signals:
+        with StopSignals(self._signal_actions()) as signals:
             self._waiting.append(signals)
             try:
                 if self._start():
@@ -314,6 +315,10 @@ class Server(Dispatcher):
 
     def _native_settings(self) -> dict[str, Any]:
         """Return what the loops of this kind of server are told beyond `adj`."""
+        return {}
+
+    def _signal_actions(self) -> dict[signal.Signals, Callable[[], object]]:
+        """Return what `run` does for which signal, besides stopping."""
         return {}
 
     # ---- what Rust calls, on the housekeeper's thread -------------------------------------------

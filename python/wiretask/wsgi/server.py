@@ -7,6 +7,7 @@ Source: PEP 3333; waitress for the names.
 
 from __future__ import annotations
 
+import signal
 import sys
 import weakref
 from collections.abc import Callable
@@ -17,6 +18,7 @@ from wiretask.channels import ServerChannel
 from wiretask.consumers import HTTPRequest
 from wiretask.loop_entries import SocketMap
 from wiretask.servers import Server
+from wiretask.wsgi.access_log import AccessLog
 from wiretask.wsgi.adjustments import WSGIAdjustments
 from wiretask.wsgi.channel import Site, WSGIChannel
 from wiretask.wsgi.file_wrapper import FileWrapper
@@ -52,6 +54,7 @@ class WSGIServer(Server):
             raise TypeError(f"adj is a WSGIAdjustments, not {adj!r}")
         super().__init__(None, None, task_dispatcher, settings)
         self.application = application
+        self._access_log = AccessLog(settings)
         self.channel_class = _channel_class(application, settings)
 
     def figures(self) -> dict[str, int | float]:
@@ -60,6 +63,18 @@ class WSGIServer(Server):
         tasks = figures.pop("tasks", {})
         figures.update({f"tasks_{name}": value for name, value in tasks.items()})
         return {name: value for name, value in figures.items() if isinstance(value, (int, float))}
+
+    def reopen_access_log(self) -> None:
+        """Have the file of the access log closed and opened anew by its name: it was moved, and is to be left alone.
+
+        Returns at once; what was logged before still goes to the old file. `run` does this for SIGUSR1, unless the
+        program has a handler of its own. Without a file, or before the start, nothing happens. A file that was moved
+        is noticed without it too, within two seconds in which something is logged.
+        Threads: any, signal handlers included.
+        """
+        running = self._running
+        if running is not None:
+            running.native.reopen_access_log()
 
     def _class_of_channels(self) -> type[ServerChannel]:
         """Return the class that was made for this application."""
@@ -86,6 +101,7 @@ class WSGIServer(Server):
             "wiretask.server": weakref.proxy(self),
         }
         wsgi = {
+            "access_log": self._access_log.native_settings(),
             "environ": environ,
             "ident": adj.ident or "",
             "url_prefix": adj.url_prefix,
@@ -94,6 +110,22 @@ class WSGIServer(Server):
         }
         http = {"ident": adj.ident, "retry_after_seconds": _RETRY_AFTER_SECONDS}
         return {"wsgi": wsgi, "http": http}
+
+    def _signal_actions(self) -> dict[signal.Signals, Callable[[], object]]:
+        return {signal.SIGUSR1: self.reopen_access_log} if self._access_log.has_file else {}
+
+    def _deliver_access_lines(self) -> None:
+        """Hand to a logger what was logged. Called on the housekeeper's thread."""
+        running = self._running
+        if running is not None:
+            self._access_log.deliver(running.native)
+
+    def _stop_running(self, seconds_left: Callable[[], float]) -> bool:
+        try:
+            return super()._stop_running(seconds_left)
+        finally:
+            if self._running is not None:
+                self._access_log.end(self._running.native)
 
 
 def _drops_forwarding(adj: WSGIAdjustments) -> bool:

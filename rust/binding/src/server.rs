@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyType, PyWeakrefReference};
+use pyo3::types::{PyDict, PyList, PyType, PyWeakrefReference};
+use wiretask_engine::access_log::AccessLog;
 use wiretask_engine::connection::{forget_running, is_server_run_by_caller};
 use wiretask_engine::open_descriptors;
 use wiretask_engine::server::Server as EngineServer;
@@ -42,6 +43,15 @@ pub struct Server {
     is_abandoned: AtomicBool,
 }
 
+impl Server {
+    /// The access log, unless it belongs to the parent of this process.
+    fn own_access_log(&self) -> Option<&Arc<AccessLog>> {
+        let is_abandoned = self.is_abandoned.load(Ordering::Relaxed);
+        let wsgi = self.server.core().host.wsgi.as_ref().filter(|_| !is_abandoned)?;
+        wsgi.access_log.as_ref()
+    }
+}
+
 #[pymethods]
 impl Server {
     /// Start loops that accept from `descriptors`, which they take over whatever happens.
@@ -63,7 +73,7 @@ impl Server {
             opening_class,
             pool: queue.map(|queue| queue.get().pool()),
             generation: gil::generation(),
-            wsgi: wsgi_settings(settings)?,
+            wsgi: wsgi_settings(settings, server)?,
         };
         let started =
             gil::detached(py, Section::ServerStart, || EngineServer::start(config, listeners, host));
@@ -155,7 +165,36 @@ impl Server {
         ] {
             figures.set_item(name, counter.load(Ordering::Relaxed))?;
         }
+        if let Some(log) = self.own_access_log() {
+            let counted = log.figures();
+            figures.set_item("access_log_records", counted.records)?;
+            figures.set_item("access_log_dropped", counted.dropped)?;
+            figures.set_item("access_log_errors", counted.errors)?;
+        }
         Ok(figures)
+    }
+
+    /// Have the file of the access log opened anew by its name.
+    fn reopen_access_log(&self) {
+        if let Some(log) = self.own_access_log() {
+            log.reopen();
+        }
+    }
+
+    /// The lines that wait for a logger, oldest first, without their ends.
+    fn take_access_lines<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let taken = self.own_access_log().map(|log| log.take_lines()).unwrap_or_default();
+        // Lines are ASCII, whatever a client sends.
+        let lines = std::str::from_utf8(&taken).unwrap_or_default().lines();
+        PyList::new(py, lines.collect::<Vec<_>>())
+    }
+
+    /// Write what there is and log no more; whether that was done within `seconds`.
+    #[pyo3(signature = (seconds, /))]
+    fn end_access_log(&self, py: Python<'_>, seconds: f64) -> bool {
+        let Some(log) = self.own_access_log() else { return true };
+        let deadline = Instant::now() + duration(seconds);
+        gil::detached(py, Section::ServerStop, || log.close(deadline))
     }
 }
 
@@ -232,9 +271,9 @@ fn config(settings: &Bound<'_, PyDict>) -> PyResult<ServerConfig> {
     })
 }
 
-fn wsgi_settings(settings: &Bound<'_, PyDict>) -> PyResult<Option<WsgiSettings>> {
+fn wsgi_settings(settings: &Bound<'_, PyDict>, server: &Bound<'_, PyAny>) -> PyResult<Option<WsgiSettings>> {
     let wsgi = item(settings, "wsgi")?;
-    if wsgi.is_none() { Ok(None) } else { WsgiSettings::new(wsgi.cast::<PyDict>()?).map(Some) }
+    if wsgi.is_none() { Ok(None) } else { WsgiSettings::new(wsgi.cast::<PyDict>()?, server).map(Some) }
 }
 
 /// The words of the loops of an HTTP server; `None`: it is none.

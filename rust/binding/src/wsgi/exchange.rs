@@ -17,6 +17,7 @@ use wiretask_protocol::http::answer::{
 use wiretask_protocol::http::encode;
 use wiretask_protocol::http::request::Request;
 
+use super::access::Hit;
 use super::environ;
 use super::settings::WsgiSettings;
 use crate::channel::{Disconnected, disconnected, flush, write_all};
@@ -33,6 +34,8 @@ pub struct Exchange {
     connection: Arc<PythonConnection>,
     asking: Asking,
     answer: Mutex<Answer>,
+    /// For the access log; `None`: there is none.
+    hit: Option<Hit>,
 }
 
 /// How far the answer is.
@@ -74,7 +77,8 @@ impl Exchange {
             excess_bytes: 0,
             is_ended: false,
         };
-        let exchange = Self { connection: Arc::clone(connection), asking, answer: Mutex::new(answer) };
+        let hit = Hit::begun_by(settings.access_log.as_ref(), request);
+        let exchange = Self { connection: Arc::clone(connection), asking, answer: Mutex::new(answer), hit };
         Ok(Py::new(py, exchange)?.into_any())
     }
 
@@ -137,8 +141,11 @@ impl Exchange {
                 _ => {}
             }
         }
-        self.send(py, &out)?;
-        if is_large { self.send(py, part) } else { Ok(()) }
+        let sent = self.send(py, &out).and_then(|()| if is_large { self.send(py, part) } else { Ok(()) });
+        if sent.is_err() {
+            self.lock().body_bytes -= part.len() as u64;
+        }
+        sent
     }
 
     fn send(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
@@ -148,7 +155,21 @@ impl Exchange {
         if !is_own(&self.connection) {
             return Err(disconnected(py));
         }
-        write_all(py, &self.connection, data).map_err(|Disconnected| disconnected(py))
+        write_all(py, &self.connection, data).map_err(|Disconnected| disconnected(py))?;
+        if let Some(hit) = &self.hit {
+            hit.note_answer();
+        }
+        Ok(())
+    }
+
+    /// Tell the access log that the exchange is over.
+    fn log_end(&self, is_complete: bool) {
+        if let Some(hit) = &self.hit {
+            let answer = self.lock();
+            let (status, body_bytes) = (answer.status(), answer.body_bytes);
+            drop(answer);
+            hit.record(&self.connection, status, body_bytes, is_complete);
+        }
     }
 
     fn close_when_done(&self, py: Python<'_>) {
@@ -162,6 +183,20 @@ impl Exchange {
         if !plan.keep_alive {
             self.close_when_done(py);
         }
+    }
+}
+
+impl Answer {
+    /// The status that was sent, or is to be; 0: none yet.
+    fn status(&self) -> u16 {
+        self.head.as_ref().map_or(0, AnswerHead::status)
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        // Unless it came to its end: it was given up in the middle.
+        self.log_end(false);
     }
 }
 
@@ -261,10 +296,18 @@ impl Exchange {
             }
             plan
         };
-        self.send(py, &out)?;
-        if is_large {
-            parts.each(|part| self.send(py, part))?;
+        let mut sent = self.send(py, &out);
+        if is_large && sent.is_ok() {
+            let mut sent_bytes = 0;
+            sent = parts.each(|part| {
+                self.send(py, part)?;
+                sent_bytes += part.len() as u64;
+                Ok(())
+            });
+            self.lock().body_bytes = sent_bytes;
         }
+        self.log_end(sent.is_ok());
+        sent?;
         self.conclude(py, plan);
         Ok(true)
     }
@@ -288,7 +331,9 @@ impl Exchange {
             }
             (plan, answer.missing_bytes)
         };
-        self.send(py, &out)?;
+        let sent = self.send(py, &out);
+        self.log_end(sent.is_ok() && missing == 0);
+        sent?;
         if missing > 0 {
             self.close_when_done(py);
             return Err(PyValueError::new_err(format!(
@@ -335,6 +380,9 @@ impl Exchange {
                 answer.plan
             }
         };
+        if plan.is_some() {
+            self.log_end(false);
+        }
         match plan {
             // The end of the connection would be the end of the body.
             Some(AnswerPlan { body: AnswerBody::UntilClose, .. }) if is_own(&self.connection) => {
@@ -347,6 +395,7 @@ impl Exchange {
             }
             None => {
                 let written = self.send(py, &out);
+                self.log_end(written.is_ok());
                 self.close_when_done(py);
                 written
             }
@@ -368,7 +417,7 @@ impl Exchange {
     /// The status that was sent, or is to be; 0: none yet.
     #[getter]
     fn status(&self) -> u16 {
-        self.lock().head.as_ref().map_or(0, AnswerHead::status)
+        self.lock().status()
     }
 
     /// How many bytes of the body were sent, before any coding.

@@ -3,6 +3,7 @@
 //! Strategy: Rust makes the environ and writes the answer; Python calls the application (`wiretask.wsgi`), so that no
 //! Rust frame lies below it. Nothing here runs Python code, or drops the last reference to an application's object.
 //! Source: PEP 3333.
+mod access;
 mod environ;
 mod exchange;
 mod header_keys;

@@ -1,7 +1,12 @@
 //! What all environs and answers of one server have in common.
+use std::sync::Arc;
+
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyString};
+use wiretask_engine::access_log::AccessLog;
+
+use super::access;
 
 use super::environ::OWN_KEYS;
 
@@ -17,11 +22,13 @@ pub struct WsgiSettings {
     pub drops_forwarding: bool,
     /// Listeners differ: `SERVER_PORT` is asked of each connection.
     pub ports_differ: bool,
+    /// Where requests are written down.
+    pub access_log: Option<Arc<AccessLog>>,
 }
 
 impl WsgiSettings {
-    /// Read them from the dict that Python passes.
-    pub fn new(settings: &Bound<'_, PyDict>) -> PyResult<Self> {
+    /// Read them from the dict that Python passes, and open the access log of `server`.
+    pub fn new(settings: &Bound<'_, PyDict>, server: &Bound<'_, PyAny>) -> PyResult<Self> {
         let item = |name: &str| settings.get_item(name)?.ok_or_else(|| PyKeyError::new_err(name.to_owned()));
         let environ = item("environ")?.cast_into::<PyDict>()?.copy()?;
         for key in OWN_KEYS {
@@ -33,6 +40,7 @@ impl WsgiSettings {
             url_prefix: item("url_prefix")?.cast_into::<PyString>()?.to_str()?.as_bytes().to_vec(),
             drops_forwarding: item("drops_forwarding")?.extract()?,
             ports_differ: item("ports_differ")?.extract()?,
+            access_log: access::open(&item("access_log")?, server)?,
         })
     }
 }

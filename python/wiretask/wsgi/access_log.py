@@ -1,0 +1,71 @@
+"""`AccessLog`: the part of the access log that is Python's: loggers, and the end.
+
+Strategy: lines are made, and written to files, in Rust (`rust/engine/src/access_log`). Only a log that goes to a
+`logging.Logger` comes here, many lines at a time, on the housekeeper's thread. Must not know: servers, formats.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from wiretask import _native
+from wiretask.housekeeper import report
+from wiretask.wsgi.adjustments import WSGIAdjustments
+
+__all__ = ["AccessLog"]
+
+_LOG = logging.getLogger("wiretask.server")
+#: How long the last lines may take when the server stops, in seconds.
+_LAST_LINES_SECONDS = 2.0
+
+
+class AccessLog:
+    """The access log of one server, as its settings have it.
+
+    Attributes:
+        logger: who gets the lines; None: a file does, or there is no log.
+        has_file: the lines go to a file that has a name.
+    """
+
+    def __init__(self, adj: WSGIAdjustments) -> None:
+        target = adj.access_log
+        self._target = target
+        self._is_json = adj.access_log_format == "json"
+        self.has_file = isinstance(target, str) and target != "-"
+        self.logger: logging.Logger | None = None
+        if target is True:
+            self.logger = logging.getLogger("wiretask.access")
+        elif isinstance(target, logging.Logger):
+            self.logger = target
+
+    def native_settings(self) -> dict[str, Any] | None:
+        """Return what native threads are told of it; None: there is no log."""
+        if self._target is None:
+            return None
+        return {"path": None if self.logger is not None else self._target, "is_json": self._is_json}
+
+    def deliver(self, native: _native.Server) -> None:
+        """Hand the lines that wait to the logger, if there is one."""
+        if self.logger is None:
+            return
+        failure: BaseException | None = None
+        for line in native.take_access_lines():
+            try:
+                self.logger.info("%s", line)
+            except BaseException as error:
+                # The other lines are not to be lost with this one.
+                failure = error
+        if failure is not None:
+            report(_LOG, "the logger of the access log failed", error=failure)
+
+    def end(self, native: _native.Server) -> None:
+        """Have all lines written, and no more taken. Blocking: two seconds at most, and what the logger takes."""
+        if self._target is None:
+            return
+        if not native.end_access_log(_LAST_LINES_SECONDS):
+            _LOG.error("the last lines of the access log could not be written in time")
+        self.deliver(native)
+        counted = native.stats()
+        if dropped := counted.get("access_log_dropped", 0):
+            _LOG.warning("the access log lacks %d of %d requests", dropped, counted["access_log_records"])
