@@ -15,8 +15,8 @@ from wiretask.event_loop import EventLoop
 from wiretask.loop_entries import announced
 from wiretask.servers import Server
 from wiretask.tasks import Task, ThreadedTaskDispatcher
-from wiretask.wsgi import WSGIAdjustments, WSGIServer, create_server, serve
 from wiretask.watched_map import WatchedMap
+from wiretask.wsgi import WSGIAdjustments, WSGIServer, create_server, serve
 
 __all__ = [
     "Adjustments",

@@ -57,6 +57,10 @@ class WSGIServer(Server):
         self._access_log = AccessLog(settings)
         self.channel_class = _channel_class(application, settings)
 
+    def close(self) -> None:
+        """Stop, and let answers that are under way come to their end: `stop()`."""
+        self.stop()
+
     def figures(self) -> dict[str, int | float]:
         """Return what the server counts, by name: flat, and all of it numbers."""
         figures = self.stats()

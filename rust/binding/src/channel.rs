@@ -353,12 +353,19 @@ impl Channel {
     /// or `None`; then the output has been sent and the channel may be somebody else's.
     fn _next_work(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let Some(connection) = self.own()? else { return Ok(None) };
-        let work = match connection.start_work() {
-            Next::Work(work) => Some(work),
-            Next::Finish if connection.finish_and_hold() => None,
-            Next::Finish => gil::detached(py, Section::Send, || connection.finish_work()),
-        };
-        work.map(|work| to_python(py, connection, work)).transpose()
+        loop {
+            let work = match connection.start_work() {
+                Next::Work(work) => work,
+                Next::Finish if connection.finish_and_hold() => return Ok(None),
+                Next::Finish => match gil::detached(py, Section::Send, || connection.finish_work()) {
+                    Some(work) => work,
+                    None => return Ok(None),
+                },
+            };
+            if let Some(work) = to_python(py, connection, work)? {
+                return Ok(Some(work));
+            }
+        }
     }
 
     /// Tells the loop that tasks were queued; false: the connection is closed, they will not run.
@@ -423,21 +430,22 @@ fn server_of<'py>(py: Python<'py>, connection: &Arc<PythonConnection>) -> PyResu
     connection.core().host.server(py).ok_or_else(|| PyReferenceError::new_err("the server is gone"))
 }
 
+/// The work as the worker's Python sees it; `None`: there is nothing for Python to do.
 fn to_python(
     py: Python<'_>,
     connection: &Arc<PythonConnection>,
     work: Work<NativeConsumer>,
-) -> PyResult<Py<PyAny>> {
+) -> PyResult<Option<Py<PyAny>>> {
     let number = match work {
         Work::Request(NativeConsumer::HttpRequest(request)) => {
             let Some(settings) = &connection.core().host.wsgi else {
-                return consumers::wrap(py, NativeConsumer::HttpRequest(request));
+                return consumers::wrap(py, NativeConsumer::HttpRequest(request)).map(Some);
             };
-            let Some(request) = request.into_made() else { return Ok(py.None()) };
+            let Some(request) = request.into_made() else { return Ok(None) };
             return Exchange::begun_by(py, settings, connection, request);
         }
-        Work::Request(consumer) => return consumers::wrap(py, consumer),
-        Work::Bytes(bytes) => return Ok(PyBytes::new(py, &bytes).into_any().unbind()),
+        Work::Request(consumer) => return consumers::wrap(py, consumer).map(Some),
+        Work::Bytes(bytes) => return Ok(Some(PyBytes::new(py, &bytes).into_any().unbind())),
         Work::Opened => WORK_OPENED,
         Work::EndOfInput => WORK_END_OF_INPUT,
         Work::Tasks => WORK_TASKS,
@@ -447,7 +455,7 @@ fn to_python(
             WORK_CLOSED
         }
     };
-    Ok(number.into_pyobject(py)?.into_any().unbind())
+    Ok(Some(number.into_pyobject(py)?.into_any().unbind()))
 }
 
 fn write(py: Python<'_>, connection: &Arc<PythonConnection>, data: &Bound<'_, PyAny>) -> PyResult<usize> {

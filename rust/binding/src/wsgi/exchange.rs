@@ -54,13 +54,13 @@ struct Answer {
 }
 
 impl Exchange {
-    /// The exchange that `request` begins.
+    /// The exchange that `request` begins; `None`: it has been answered.
     pub fn begun_by(
         py: Python<'_>,
         settings: &WsgiSettings,
         connection: &Arc<PythonConnection>,
         mut request: Box<Request>,
-    ) -> PyResult<Py<PyAny>> {
+    ) -> PyResult<Option<Py<PyAny>>> {
         let environ = environ::make(py, settings, connection, &mut request)?;
         let head = request.head();
         let asking = Asking {
@@ -68,6 +68,7 @@ impl Exchange {
             is_head: head.method() == b"HEAD",
             keep_alive: head.keep_alive(),
         };
+        let is_connect = head.method() == b"CONNECT";
         let answer = Answer {
             environ: Some(environ.unbind()),
             head: None,
@@ -79,7 +80,12 @@ impl Exchange {
         };
         let hit = Hit::begun_by(settings.access_log.as_ref(), request);
         let exchange = Self { connection: Arc::clone(connection), asking, answer: Mutex::new(answer), hit };
-        Ok(Py::new(py, exchange)?.into_any())
+        if is_connect {
+            // What follows would be a tunnel's. Whether the client still reads the answer is its own affair.
+            drop(exchange.fail(py, "501 Not Implemented", b"there is no proxy here\n"));
+            return Ok(None);
+        }
+        Ok(Some(Py::new(py, exchange)?.into_any()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Answer> {

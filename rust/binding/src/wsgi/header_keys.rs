@@ -55,7 +55,8 @@ impl Hasher for Fnv {
 static KEYS: PyOnceLock<Mutex<Keys>> = PyOnceLock::new();
 
 /// The key of a field, or `None` for one that an environ does not have: a name with an underscore would be mistaken
-/// for the one with a hyphen, which a proxy may have vouched for.
+/// for the one with a hyphen, which a proxy may have vouched for; and `Proxy`, of which libraries take the key for a
+/// setting of the process (CVE-2016-5385).
 pub fn key_of(py: Python<'_>, name: &[u8]) -> Option<Key> {
     let keys = KEYS.get_or_init(py, || Mutex::new(Keys::default()));
     // Never waits: whoever has the lock holds the interpreter, and runs no Python.
@@ -71,7 +72,7 @@ pub fn key_of(py: Python<'_>, name: &[u8]) -> Option<Key> {
 }
 
 fn make_key(py: Python<'_>, name: &[u8]) -> Option<Key> {
-    if name.contains(&b'_') {
+    if name.contains(&b'_') || name.eq_ignore_ascii_case(b"proxy") {
         return None;
     }
     let upper = |byte: &u8| if *byte == b'-' { '_' } else { char::from(byte.to_ascii_uppercase()) };
