@@ -217,6 +217,12 @@ impl<H: Host> Connection<H> {
         self.core.is_draining.load(Ordering::Relaxed)
     }
 
+    /// Whether the server is being stopped and no further request of this connection has come.
+    #[must_use]
+    pub fn is_last_answer(&self) -> bool {
+        self.is_draining() && !self.lock().state.has_input()
+    }
+
     pub(crate) fn set_token(&self, token: Token) {
         self.token.store(token.0, Ordering::Release);
     }

@@ -107,9 +107,11 @@ impl Exchange {
                 "start_response() was not called before the first part of the body",
             ));
         };
-        let plan = head.plan(self.asking, whole_length);
+        let asking =
+            Asking { keep_alive: self.asking.keep_alive && !self.connection.is_last_answer(), ..self.asking };
+        let plan = head.plan(asking, whole_length);
         let ident = self.ident();
-        with_date(|date| head.write(self.asking, plan, whole_length, ServerFields { date, ident }, out));
+        with_date(|date| head.write(asking, plan, whole_length, ServerFields { date, ident }, out));
         answer.plan = Some(plan);
         if let AnswerBody::Length(length) = plan.body {
             answer.missing_bytes = length;

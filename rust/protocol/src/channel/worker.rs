@@ -69,7 +69,8 @@ impl<C: StreamConsumer> ChannelState<C> {
     }
 
     /// Whether there is input for the worker.
-    pub(super) fn has_input(&self) -> bool {
+    #[must_use]
+    pub fn has_input(&self) -> bool {
         self.phase == Phase::Open
             && !self.is_output_high
             && (self.ready.len() > 0 || (self.mode.raw && (!self.waiting.is_empty() || self.end_due)))
