@@ -323,3 +323,17 @@ def test_examples_import_public_names_only(module: str) -> None:
         assert not any(part.startswith("_") for part in base.split(".")), f"{base} is not public"
         if name is not None:
             assert name in public_names(base), f"{base} does not list {name} in __all__"
+
+
+@pytest.mark.parametrize(
+    "module", ["wiretask.wsgi.adjustments", "wiretask.wsgi.proxies", "wiretask.wsgi.application"]
+)
+def test_settings_proxies_and_names_of_applications_import_nothing_native(module: str) -> None:
+    assert NATIVE not in reachable(python_graph(), module)
+
+
+def test_only_the_command_line_knows_the_command_line_and_the_demonstration() -> None:
+    for module, targets in python_graph().items():
+        if not module.startswith("wiretask.command_line") and module != "wiretask.__main__":
+            own = ("wiretask.command_line", "wiretask.demo")
+            assert not [target for target in targets if target.startswith(own)], module
