@@ -287,6 +287,21 @@ def test_a_port_that_is_in_use_is_named_with_a_remedy(folder: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("log", ["none", "-", "yes", "access.log"])
+def test_log_rotation_does_not_end_it(folder: Path, log: str) -> None:
+    with serve("shop:app", "--host", "127.0.0.1", "--port", "0", "--access-log", log, folder=folder) as command:
+        port = command.port()
+        assert answer_of(port, "/before")[1] == b"|/before"
+        command.process.send_signal(signal.SIGUSR1)
+        assert answer_of(port, "/after")[1] == b"|/after"
+        command.process.send_signal(signal.SIGTERM)
+        code, out, errors = command.finish()
+    assert code == 0
+    file = folder / "access.log"
+    lines = out + errors + (file.read_text() if file.exists() else "")
+    assert [path in lines for path in ("GET /before", "GET /after")] == [log != "none"] * 2
+
+
 # ---- sockets of a service manager -----------------------------------------------------------------
 
 
