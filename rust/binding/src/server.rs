@@ -67,13 +67,15 @@ impl Server {
     ) -> PyResult<Self> {
         // SAFETY: the caller made these descriptors with os.dup for this call and gives them away.
         let listeners = descriptors.into_iter().map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).collect();
-        let config = config(settings)?;
+        let wsgi = wsgi_settings(settings, server)?;
+        let access_log = wsgi.as_ref().and_then(|wsgi| wsgi.access_log.clone());
+        let config = config(settings, access_log)?;
         let host = PythonHost {
             server: PyWeakrefReference::new(server)?.unbind(),
             opening_class,
             pool: queue.map(|queue| queue.get().pool()),
             generation: gil::generation(),
-            wsgi: wsgi_settings(settings, server)?,
+            wsgi,
         };
         let started =
             gil::detached(py, Section::ServerStart, || EngineServer::start(config, listeners, host));
@@ -219,7 +221,7 @@ pub fn close_descriptors_after_fork() {
     unsafe { open_descriptors::close_all_in_child() }
 }
 
-fn config(settings: &Bound<'_, PyDict>) -> PyResult<ServerConfig> {
+fn config(settings: &Bound<'_, PyDict>, access_log: Option<Arc<AccessLog>>) -> PyResult<ServerConfig> {
     let parser = item(settings, "parser")?;
     let spec = if parser.is_none() { None } else { consumers::native_spec(&parser)? };
     let output = OutputLimits {
@@ -243,7 +245,7 @@ fn config(settings: &Bound<'_, PyDict>) -> PyResult<ServerConfig> {
             finishes_begun: !item(settings, "http")?.is_none(),
             ..ChannelMode::PLAIN
         },
-        loop_answers: loop_answers(settings)?,
+        loop_answers: loop_answers(settings, access_log)?,
         parser: spec.unwrap_or(ConsumerSpec::Line { max_bytes: MAX_LINE_BYTES }),
         limits: ChannelLimits {
             max_ready_requests: item(settings, "max_pipelined_requests")?.extract()?,
@@ -277,12 +279,15 @@ fn wsgi_settings(settings: &Bound<'_, PyDict>, server: &Bound<'_, PyAny>) -> PyR
 }
 
 /// The words of the loops of an HTTP server; `None`: it is none.
-fn loop_answers(settings: &Bound<'_, PyDict>) -> PyResult<Option<Arc<dyn LoopAnswers>>> {
+fn loop_answers(
+    settings: &Bound<'_, PyDict>,
+    access_log: Option<Arc<AccessLog>>,
+) -> PyResult<Option<Arc<dyn LoopAnswers>>> {
     let http = item(settings, "http")?;
     if http.is_none() {
         return Ok(None);
     }
-    Ok(Some(Arc::new(HttpAnswers::from_settings(http.cast::<PyDict>()?)?)))
+    Ok(Some(Arc::new(HttpAnswers::from_settings(http.cast::<PyDict>()?, access_log)?)))
 }
 
 fn item<'py>(settings: &Bound<'py, PyDict>, name: &str) -> PyResult<Bound<'py, PyAny>> {

@@ -364,8 +364,8 @@ impl<H: Host> ChannelDriver<H> {
 
     fn refuse(&self, connection: &Connection<H>, refusal: &Refusal) {
         let core = &self.core;
-        let answer = core.config.loop_answers.as_ref().map(|answers| answers.refusal(refusal));
-        let answer = answer.unwrap_or_default();
+        let answers = core.config.loop_answers.as_ref();
+        let answer = answers.map(|answers| answers.refusal(refusal, connection.peer())).unwrap_or_default();
         connection.lock().state.handle_refusal(&answer, &core.config.limits, core.stamp_ms());
     }
 

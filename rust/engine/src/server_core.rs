@@ -19,6 +19,7 @@ use crate::duty::Duty;
 use crate::held_answers::HeldAnswers;
 use crate::log_event::Level;
 use crate::poll_loop::LoopHandle;
+use crate::socket::PeerAddress;
 use crate::spool::{Spool, SpoolGrave};
 use crate::token::Token;
 
@@ -61,8 +62,8 @@ pub trait Host: Send + Sync + Sized + 'static {
 
 /// The words that a loop has for a peer by itself, without a worker. Called on loop threads: it must not block.
 pub trait LoopAnswers: std::fmt::Debug + Send + Sync {
-    /// The whole answer to what is refused; the connection closes behind it. Empty: it closes without.
-    fn refusal(&self, refusal: &Refusal) -> Vec<u8>;
+    /// The whole answer to what is refused of this peer; the connection closes behind it. Empty: it closes without.
+    fn refusal(&self, refusal: &Refusal, peer: &PeerAddress) -> Vec<u8>;
 
     /// What is said to a peer that waits for a word before it sends the rest of its request.
     fn go_ahead(&self) -> &[u8];

@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 
 use test_host::{Client, Gate, PATIENCE, Peer, TestServer, config, eventually};
 use wiretask_engine::server_core::{LoopAnswers, ServerConfig};
+use wiretask_engine::socket::PeerAddress;
 use wiretask_protocol::channel::{Refusal, Work};
 use wiretask_protocol::limits::HttpLimits;
 use wiretask_protocol::native::{ConsumerSpec, NativeConsumer};
@@ -27,7 +28,7 @@ impl std::fmt::Debug for Words {
 }
 
 impl LoopAnswers for Words {
-    fn refusal(&self, refusal: &Refusal) -> Vec<u8> {
+    fn refusal(&self, refusal: &Refusal, _peer: &PeerAddress) -> Vec<u8> {
         self.0.iter().for_each(Gate::pass);
         match refusal {
             Refusal::Stream(error) => error.kind.name().into(),

@@ -119,6 +119,7 @@ impl Hit {
             body_bytes,
             duration: self.begun.map(|begun| begun.elapsed()),
             is_complete,
+            refusal: None,
             authorization: None,
             referer: None,
             user_agent: None,

@@ -10,5 +10,6 @@ mod header_keys;
 mod remote;
 mod settings;
 
+pub use access::peer_of;
 pub use exchange::Exchange;
 pub use settings::WsgiSettings;

@@ -97,6 +97,9 @@ fn write_json_object(record: &Record<'_>, timestamps: &mut Timestamps, out: &mut
         None => out.extend_from_slice(b"null"),
     }
     out.extend_from_slice(if record.is_complete { b",\"complete\":true" } else { b",\"complete\":false" });
+    if let Some(reason) = record.refusal {
+        write_member("refusal", Some(reason.as_bytes()), out);
+    }
     write_member("referer", record.referer, out);
     write_member("user_agent", record.user_agent, out);
     out.extend_from_slice(b"}\n");
@@ -141,6 +144,7 @@ mod tests {
             body_bytes: 1234,
             duration: Some(Duration::from_micros(56)),
             is_complete: true,
+            refusal: None,
             authorization: Some(b"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="),
             referer: Some(b"http://example.org/"),
             user_agent: Some(b"curl/8"),
@@ -174,7 +178,7 @@ mod tests {
             authorization: None,
             referer: None,
             user_agent: Some(b""),
-            ..Record::of_refusal(Peer::Unix, b"", 408, 0)
+            ..Record::of_refusal(Peer::Unix, b"", 408, 0, "late")
         };
         assert_eq!(
             timeless(&line(Format::Combined, &bare), "[", "]"),
@@ -198,13 +202,13 @@ mod tests {
     #[test]
     fn json_says_null_for_what_there_is_not() {
         let peer = Peer::Address("2001:db8::1".parse().unwrap());
-        let refusal = Record::of_refusal(peer, b"\x16\x03\x01 \"x\r\nHost: a", 400, 17);
+        let refusal = Record::of_refusal(peer, b"\x16\x03\x01 \"x\r\nHost: a", 400, 17, "no \"request\"");
         assert_eq!(
             timeless(&line(Format::Json, &refusal), "\"time\":\"", "\""),
             concat!(
                 r#"{"time":"TIME","remote_addr":"2001:db8::1","remote_user":null,"method":null,"target":null,"#,
                 r#""protocol":null,"request_line":"\u0016\u0003\u0001 \"x","status":400,"body_bytes":17,"#,
-                r#""duration_us":null,"complete":true,"referer":null,"user_agent":null}"#,
+                r#""duration_us":null,"complete":true,"refusal":"no \"request\"","referer":null,"user_agent":null}"#,
                 "\n"
             )
         );

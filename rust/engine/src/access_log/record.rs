@@ -21,6 +21,8 @@ pub struct Record<'a> {
     pub duration: Option<Duration>,
     /// The answer was handed over whole.
     pub is_complete: bool,
+    /// Why the server refused it by itself, in its own words; `None`: it did not.
+    pub refusal: Option<&'a str>,
     /// The `Authorization` field.
     pub authorization: Option<&'a [u8]>,
     /// The `Referer` field.
@@ -55,8 +57,8 @@ pub enum Asked<'a> {
 }
 
 impl<'a> Record<'a> {
-    /// The record of what the server refused before there was a request.
-    pub fn of_refusal(peer: Peer, stream: &'a [u8], status: u16, body_bytes: u64) -> Self {
+    /// The record of what the server refused before there was a request; `stream` is what is known of it.
+    pub fn of_refusal(peer: Peer, stream: &'a [u8], status: u16, body_bytes: u64, reason: &'a str) -> Self {
         let end = stream.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(stream.len());
         Self {
             peer,
@@ -65,6 +67,7 @@ impl<'a> Record<'a> {
             body_bytes,
             duration: None,
             is_complete: true,
+            refusal: Some(reason),
             authorization: None,
             referer: None,
             user_agent: None,
