@@ -989,6 +989,9 @@ class Exchange:
             ClientDisconnectedError: the client has gone.
         """
 
+    def note_client(self, address: str, /) -> None:
+        """Note for the access log who asked, where a trusted proxy says so."""
+
     def finish(self, result: Any, /) -> bool:
         """Send the whole answer, if `result` is a list or tuple of nothing but bytes, and all is as announced;
         else False, and nothing was sent."""

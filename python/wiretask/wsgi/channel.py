@@ -69,9 +69,11 @@ class WSGIChannel(ServerChannel):
                     continue
                 try:
                     environ = exchange.take_environ()
-                    if admit is not None and (reason := admit(environ)) is not None:
-                        exchange.fail("400 Bad Request", reason.encode("utf-8", "replace") + b"\n")
-                        continue
+                    if admit is not None:
+                        if (reason := admit(environ)) is not None:
+                            exchange.fail("400 Bad Request", reason.encode("utf-8", "replace") + b"\n")
+                            continue
+                        exchange.note_client(environ["REMOTE_ADDR"])
                     result = application(environ, exchange.start_response)
                     if not exchange.finish(result):
                         _pass_on(exchange, result)

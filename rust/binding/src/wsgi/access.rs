@@ -3,8 +3,8 @@
 //! Strategy: an exchange keeps its request until its end, where the line is written from it, so that nothing is
 //! copied on the way. Never touches a Python object but to read the settings.
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use pyo3::exceptions::{PyKeyError, PyOSError};
@@ -75,6 +75,8 @@ pub struct Hit {
     log: Arc<AccessLog>,
     request: Box<Request>,
     begun: Option<Instant>,
+    /// Who asked, where a proxy is trusted to say so.
+    client: OnceLock<Box<[u8]>>,
     /// Something of the answer was handed over.
     is_answered: AtomicBool,
     is_recorded: AtomicBool,
@@ -86,7 +88,12 @@ impl Hit {
         let log = Arc::clone(log?);
         let begun = log.has_duration().then(Instant::now);
         let (is_answered, is_recorded) = (AtomicBool::new(false), AtomicBool::new(false));
-        Some(Self { log, request, begun, is_answered, is_recorded })
+        Some(Self { log, request, begun, client: OnceLock::new(), is_answered, is_recorded })
+    }
+
+    /// Note who asked, if that is not who is connected.
+    pub fn note_client(&self, address: &str) {
+        self.client.get_or_init(|| address.as_bytes().into());
     }
 
     /// A part of the answer was handed over.
@@ -113,7 +120,7 @@ impl Hit {
             Version::Http10 => b"HTTP/1.0",
         };
         let mut record = Record {
-            peer: peer_of(connection.peer()),
+            peer: self.client.get().map_or_else(|| peer_of(connection.peer()), |name| Peer::Named(name)),
             asked: Asked::Line { method: head.method(), target: head.target(), protocol },
             status,
             body_bytes,
@@ -140,7 +147,7 @@ impl Hit {
 }
 
 /// A peer as the log names it.
-pub fn peer_of(address: &PeerAddress) -> Peer {
+pub fn peer_of(address: &PeerAddress) -> Peer<'static> {
     match address {
         PeerAddress::Inet(address) => Peer::Address(address.ip()),
         PeerAddress::Unix(_) => Peer::Unix,

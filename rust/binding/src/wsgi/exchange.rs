@@ -410,6 +410,14 @@ impl Exchange {
         }
     }
 
+    /// Note for the access log who asked, where a trusted proxy says so.
+    #[pyo3(signature = (address, /))]
+    fn note_client(&self, address: &str) {
+        if let Some(hit) = &self.hit {
+            hit.note_client(address);
+        }
+    }
+
     /// Whether the head has been sent, so that another answer is not possible any more.
     #[getter]
     fn head_sent(&self) -> bool {

@@ -72,9 +72,15 @@ fn write_combined(record: &Record<'_>, timestamps: &mut Timestamps, out: &mut Ve
 fn write_json_object(record: &Record<'_>, timestamps: &mut Timestamps, out: &mut Vec<u8>) {
     out.extend_from_slice(b"{\"time\":\"");
     timestamps.write_iso(out);
-    out.extend_from_slice(b"\",\"remote_addr\":\"");
-    write_peer(record.peer, out);
-    out.push(b'"');
+    out.extend_from_slice(b"\",\"remote_addr\":");
+    match record.peer {
+        Peer::Named(name) => write_json(name, out),
+        peer => {
+            out.push(b'"');
+            write_peer(peer, out);
+            out.push(b'"');
+        }
+    }
     let user = record.authorization.and_then(UserName::of_authorization);
     write_member("remote_user", user.as_ref().map(UserName::as_bytes), out);
     let (method, target, protocol) = match record.asked {
@@ -115,8 +121,9 @@ fn write_member(name: &str, value: Option<&[u8]>, out: &mut Vec<u8>) {
     }
 }
 
-fn write_peer(peer: Peer, out: &mut Vec<u8>) {
+fn write_peer(peer: Peer<'_>, out: &mut Vec<u8>) {
     match peer {
+        Peer::Named(name) => write_word(name, out),
         Peer::Unix => out.extend_from_slice(b"unix:"),
         Peer::Address(IpAddr::V4(address)) => {
             for (index, number) in address.octets().into_iter().enumerate() {
@@ -212,6 +219,13 @@ mod tests {
                 "\n"
             )
         );
+    }
+
+    #[test]
+    fn who_is_behind_a_proxy_is_named_and_cannot_forge_anything() {
+        let named = Record { peer: Peer::Named(b"2001:db8::1 \"x"), ..record() };
+        assert!(line(Format::Combined, &named).starts_with(r"2001:db8::1\x20\x22x - Aladdin ["));
+        assert!(line(Format::Json, &named).contains(r#","remote_addr":"2001:db8::1 \"x","remote_user""#));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
     /// Who asked.
-    pub peer: Peer,
+    pub peer: Peer<'a>,
     /// What was asked.
     pub asked: Asked<'a>,
     /// The status of the answer.
@@ -33,11 +33,13 @@ pub struct Record<'a> {
 
 /// Where a request came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Peer {
+pub enum Peer<'a> {
     /// The internet address of the connection.
     Address(IpAddr),
     /// A Unix socket.
     Unix,
+    /// Somebody behind a proxy, as the proxy names him.
+    Named(&'a [u8]),
 }
 
 /// The request line.
@@ -58,7 +60,13 @@ pub enum Asked<'a> {
 
 impl<'a> Record<'a> {
     /// The record of what the server refused before there was a request; `stream` is what is known of it.
-    pub fn of_refusal(peer: Peer, stream: &'a [u8], status: u16, body_bytes: u64, reason: &'a str) -> Self {
+    pub fn of_refusal(
+        peer: Peer<'a>,
+        stream: &'a [u8],
+        status: u16,
+        body_bytes: u64,
+        reason: &'a str,
+    ) -> Self {
         let end = stream.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(stream.len());
         Self {
             peer,
