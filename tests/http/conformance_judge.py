@@ -131,6 +131,8 @@ def _judge_follow_up(case: Case, choice: Case, answers: list[Answer], seen: Deli
     if choice["close"]:
         return "" if len(answers) == 1 else "an answer follows one that ends the connection"
     if len(answers) == 1:
+        if seen.eof and choice["kind"] == "app-error" and answers[0]["status"] >= 500:
+            return ""  # an application that fails ends the connection: who knows what it has read of the body
         return "closed" if seen.eof else "follow-up not answered"
     if choice["kind"] == "app-error" and not answers[0]["complete"]:
         return "follow-up served after a cut answer"

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 DEADLINE_SECONDS = 20.0
 STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9]\d\d) ([\t \x21-\x7e\x80-\xff]*)\r\n")
-FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*((?:[\x21-\x7e\x80-\xff](?:[\t \x21-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?)[ \t]*\r\n")
+FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t \x21-\x7e\x80-\xff]*)\r\n")
 
 
 class CutShortError(AssertionError):
@@ -134,7 +134,7 @@ class HTTPPeer:
         while (line := self._take_line()) != b"\r\n":
             header = FIELD_LINE.fullmatch(line)
             assert header, f"no header line: {line!r}"
-            answer.headers.append((header[1].decode().lower(), header[2].decode("latin-1")))
+            answer.headers.append((header[1].decode().lower(), header[2].strip(b" \t").decode("latin-1")))
         return answer
 
     def read_answer(self, *, is_head: bool = False) -> Answer:

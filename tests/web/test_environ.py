@@ -153,7 +153,9 @@ def test_a_request_without_a_body_has_no_length_and_an_empty_input(serving: Serv
     seen = []
 
     def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        seen.append((environ.get("CONTENT_LENGTH", ""), environ.get("CONTENT_TYPE", ""), environ["wsgi.input"].read(9)))
+        seen.append(
+            (environ.get("CONTENT_LENGTH", ""), environ.get("CONTENT_TYPE", ""), environ["wsgi.input"].read(9))
+        )
         start_response("200 OK", [("Content-Type", "text/plain")])
         return []
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -28,7 +28,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "streamed chunked": {"stream_request_body": True},
 }
 SIZES = st.one_of(st.none(), st.integers(-2, 70), st.sampled_from([8191, 8192, 8193, 100_000]))
-LINES = st.lists(st.sampled_from([b"", b"a", b"\n", b"\r\n", b"line\n", b"long " * 40 + b"\n", b"\0\xff"]), max_size=40)
+LINES = st.lists(
+    st.sampled_from([b"", b"a", b"\n", b"\r\n", b"line\n", b"long " * 40 + b"\n", b"\0\xff"]), max_size=40
+)
 CALLS = st.lists(
     st.one_of(
         st.tuples(st.sampled_from(["read", "read1", "readline", "readlines"]), SIZES),
@@ -83,7 +85,7 @@ def chunked(body: bytes) -> bytes:
 
 
 @pytest.fixture(params=KINDS)
-def ask(request: Any, serving: Serve) -> Iterator[Callable[[bytes, list[Call]], bytes]]:
+def ask(request: Any, serving: Serve) -> Callable[[bytes, list[Call]], bytes]:
     """A function that has the calls played on a body of one kind."""
     peer = serving(compare, validated=False, **KINDS[request.param]).connect()
 
@@ -95,7 +97,7 @@ def ask(request: Any, serving: Serve) -> Iterator[Callable[[bytes, list[Call]], 
             answer = peer.ask("POST", "/", headers=headers, body=body)
         return answer.body
 
-    yield play
+    return play
 
 
 @settings(
@@ -131,7 +133,13 @@ def test_a_large_body_is_read_alike_in_lines_and_in_blocks(serving: Serve) -> No
 def test_wrong_arguments_raise_what_bytesio_raises(serving: Serve, arguments: dict[str, Any]) -> None:
     def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         differences = []
-        for name, *values in (("read", "x"), ("readline", 1.5), ("readlines", "x"), ("read", 1, 2), ("readinto", b"")):
+        for name, *values in (
+            ("read", "x"),
+            ("readline", 1.5),
+            ("readlines", "x"),
+            ("read", 1, 2),
+            ("readinto", b""),
+        ):
             kinds = []
             for source in (environ["wsgi.input"], io.BytesIO(b"x" * 100)):
                 try:

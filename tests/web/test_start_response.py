@@ -276,9 +276,16 @@ def test_what_the_grammar_allows_is_sent_as_it_is(serving: Serve, header: tuple[
 
 @pytest.mark.parametrize(
     ("status", "expected"),
-    [("200 OK", (200, "OK")), ("299 Some thing", (299, "Some thing")), ("599 \xe9", (599, "\xe9")), ("404 ", (404, ""))],
+    [
+        ("200 OK", (200, "OK")),
+        ("299 Some thing", (299, "Some thing")),
+        ("599 \xe9", (599, "\xe9")),
+        ("404 ", (404, "")),
+    ],
 )
-def test_any_status_with_three_digits_is_sent_as_it_is(serving: Serve, status: str, expected: tuple[int, str]) -> None:
+def test_any_status_with_three_digits_is_sent_as_it_is(
+    serving: Serve, status: str, expected: tuple[int, str]
+) -> None:
     def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         start_response(status, [TEXT, ("Content-Length", "0")])
         return []

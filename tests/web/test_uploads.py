@@ -140,7 +140,9 @@ def test_an_unknown_expectation_is_answered_by_417(serving: Serve) -> None:
 @STREAMED
 def test_chunks_in_any_cut_are_one_body(serving: Serve, arguments: Any) -> None:
     body = os.urandom(5000)
-    stream = b"".join(b"%X;ext=\"q\"\r\n%s\r\n" % (len(p), p) for p in (body[:1], body[1:16], body[16:])) + b"000\r\n\r\n"
+    stream = (
+        b"".join(b'%X;ext="q"\r\n%s\r\n' % (len(p), p) for p in (body[:1], body[1:16], body[16:])) + b"000\r\n\r\n"
+    )
     with serving(digest, **arguments).connect() as peer:
         for cut in (1, 7, 1000, len(stream)):
             peer.send_request("POST", headers=CHUNKED)
@@ -186,8 +188,12 @@ def test_trailers_are_read_and_kept_from_the_environ(serving: Serve, arguments: 
 
 
 @STREAMED
-@pytest.mark.parametrize("bad", [b"x\r\n", b"-1\r\n", b"3\r\nabcd\r\n", b"3\r\nabc\n0\r\n\r\n", b"0x3\r\nabc\r\n"], ids=repr)
-def test_a_broken_chunk_ends_the_connection_and_is_no_end_of_the_body(serving: Serve, bad: bytes, arguments: Any) -> None:
+@pytest.mark.parametrize(
+    "bad", [b"x\r\n", b"-1\r\n", b"3\r\nabcd\r\n", b"3\r\nabc\n0\r\n\r\n", b"0x3\r\nabc\r\n"], ids=repr
+)
+def test_a_broken_chunk_ends_the_connection_and_is_no_end_of_the_body(
+    serving: Serve, bad: bytes, arguments: Any
+) -> None:
     completed = []
 
     def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -347,15 +353,23 @@ def test_an_application_that_does_not_read_holds_a_streaming_client_back(serving
     with serving(application, stream_request_body=True).connect() as peer:
         peer.send_request("POST", headers={"Content-Length": str(len(body))})
         peer.socket.settimeout(0.5)
-        sent = 0
-        with pytest.raises(TimeoutError):
-            while sent < len(body):
-                sent += peer.socket.send(body[sent : sent + 262144])
+        sent = send_until_it_stops(peer, body)
         assert sent < len(body) // 2
         release.set()
         peer.socket.settimeout(20)
         peer.send(body[sent:])
         assert peer.read_answer().body == said_of(body)
+
+
+def send_until_it_stops(peer: Any, body: bytes) -> int:
+    """Send until nothing more is taken; return how much was."""
+    sent = 0
+    while sent < len(body):
+        try:
+            sent += peer.socket.send(body[sent : sent + 262144])
+        except TimeoutError:
+            break
+    return sent
 
 
 @pytest.mark.parametrize("framing", ["length", "chunked"])
