@@ -12,7 +12,16 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["parse_resident_bytes", "parse_schedstat", "resident_bytes", "spent_ns", "thread_cpu_ns"]
+__all__ = [
+    "descendants",
+    "parse_resident_bytes",
+    "parse_schedstat",
+    "peak_bytes",
+    "process_cpu_ns",
+    "resident_bytes",
+    "spent_ns",
+    "thread_cpu_ns",
+]
 
 
 def parse_schedstat(text: str) -> int:
@@ -65,6 +74,43 @@ def spent_ns(before: Mapping[int, int], after: Mapping[int, int]) -> int:
 def resident_bytes(pid: int) -> int:
     """Return how much of the process's memory is in RAM now."""
     return parse_resident_bytes(Path(f"/proc/{pid}/smaps_rollup").read_text())
+
+
+def process_cpu_ns(pid: int) -> int:
+    """Return what all threads of the process have spent, also those that have ended; in steps of a clock tick.
+
+    A process that is gone has spent nothing.
+    """
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return 0
+    return (int(fields[11]) + int(fields[12])) * 1_000_000_000 // os.sysconf("SC_CLK_TCK")
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the processes that descend from the process."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*/children"):
+        try:
+            children = [int(word) for word in task.read_text().split()]
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # the thread ended while we looked
+        for child in children:
+            found += [child, *descendants(child)]
+    return found
+
+
+def peak_bytes(pid: int) -> int:
+    """Return the most memory that the process has ever had in RAM.
+
+    Raises:
+        ValueError: the kernel does not tell.
+    """
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    raise ValueError(f"no VmHWM of process {pid}")
 
 
 def processors() -> int:

@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -148,8 +148,10 @@ class Load:
         """Let it do what is not counted."""
         self._next()
 
-    def measure(self) -> dict[str, float]:
+    def measure(self, cpu_ns: Callable[[], int] | None = None) -> dict[str, float]:
         """Return the figures of the counted phase: what was answered, how soon, and what it cost the server.
+
+        `cpu_ns` says what the server has spent, where that is not what the threads of its process have.
 
         `client_busy` is the part of the time that the client's one thread was on a processor: near 1, it was
         the client that could not do more.
@@ -157,9 +159,15 @@ class Load:
             RuntimeError: an answer was wrong or did not come; the client has said what.
             ValueError: a thread of the server ended meanwhile.
         """
-        before, own_before = thread_cpu_ns(self._server.pid), thread_cpu_ns(self._process.pid)
-        figures: dict[str, float] = json.loads(self._next())
-        spent = spent_ns(before, thread_cpu_ns(self._server.pid))
+        own_before = thread_cpu_ns(self._process.pid)
+        if cpu_ns is None:
+            before = thread_cpu_ns(self._server.pid)
+            figures: dict[str, float] = json.loads(self._next())
+            spent = spent_ns(before, thread_cpu_ns(self._server.pid))
+        else:
+            spent_before = cpu_ns()
+            figures = json.loads(self._next())
+            spent = cpu_ns() - spent_before
         own = spent_ns(own_before, thread_cpu_ns(self._process.pid))
         return {
             "messages": figures["messages"],
@@ -186,11 +194,20 @@ def load(
     pipeline: int = 1,
     warmup: float = 0.3,
     seconds: float = 1.0,
+    http: str | None = None,
+    body: str = "",
+    slow_body: str = "",
 ) -> Iterator[Load]:
-    """Run a load client; its connections are open when the context is entered, and closed when it is left."""
+    """Run a load client; its connections are open when the context is entered, and closed when it is left.
+
+    With `http`, a path, it sends requests, and takes for right the answers 200 with `body`, or with `slow_body`,
+    which it leaves out of its percentiles.
+    """
     command = [str(ROOT / "target" / "release" / "wiretask-load-client"), "--address", f"127.0.0.1:{server.port}"]
     command += ["--connections", str(connections), "--idle", str(idle), "--pipeline", str(pipeline)]
     command += ["--warmup", str(warmup), "--seconds", str(seconds)]
+    if http is not None:
+        command += ["--http", http, "--body", body, "--slow-body", slow_body]
     with running(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         yield Load(process, server)
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 import os
 import platform
 import resource
+import shutil
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -16,9 +18,14 @@ from importlib import metadata
 from .accounting import processors
 from .dispatching import bench_tasks
 from .echo import bench_echo, bench_pipelined
+from .hello import bench_hello, bench_http_one, bench_http_pipelined
+from .http_crowds import bench_http_dripping, bench_http_idle
+from .http_large import bench_http_large
+from .http_waiting import bench_http_waiting
 from .idle import bench_idle
 from .keyvalue import bench_keyvalue
 from .machinery import build_load_client
+from .pages import bench_pages
 from .results import Report, Results
 from .settings import QUICK, Settings
 from .slow import bench_slow
@@ -26,6 +33,18 @@ from .tables import as_text, rows_of
 
 __all__ = ["BENCHMARKS", "measure_all", "release_build"]
 
+PEERS = (
+    "uvloop",
+    "waitress",
+    "zope.server",
+    "bjoern-binary",
+    "fastpysgi",
+    "granian",
+    "gunicorn",
+    "cheroot",
+    "flask",
+    "django",
+)
 BENCHMARKS: dict[str, Callable[[Settings], Report]] = {
     "tasks": bench_tasks,
     "echo": bench_echo,
@@ -33,6 +52,14 @@ BENCHMARKS: dict[str, Callable[[Settings], Report]] = {
     "idle": bench_idle,
     "keyvalue": bench_keyvalue,
     "slow": bench_slow,
+    "hello": bench_hello,
+    "http_pipelined": bench_http_pipelined,
+    "http_one": bench_http_one,
+    "http_waiting": bench_http_waiting,
+    "http_idle": bench_http_idle,
+    "http_dripping": bench_http_dripping,
+    "http_large": bench_http_large,
+    "pages": bench_pages,
 }
 
 
@@ -94,9 +121,13 @@ def release_build() -> str:
 def versions() -> list[str]:
     """Return the peers that are installed, with their versions."""
     found = []
-    for name in ("uvloop", "waitress", "zope.server"):
+    for name in PEERS:
         try:
             found.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             continue
+    for command in ("nginx", "wrk"):
+        if shutil.which(command):
+            said = subprocess.run([command, "-v"], capture_output=True, text=True, check=False)
+            found += [line.split(" [")[0] for line in (said.stdout + said.stderr).splitlines()[:1]]
     return found

@@ -30,6 +30,8 @@ class Settings:
     redis_requests: int
     redis_pipelined_requests: int
     slow_rounds: int
+    http_seconds: float
+    large_mib: int
 
 
 FULL = Settings(
@@ -45,6 +47,8 @@ FULL = Settings(
     redis_requests=30_000,
     redis_pipelined_requests=120_000,
     slow_rounds=3,
+    http_seconds=3.0,
+    large_mib=1024,
 )
 QUICK = Settings(
     rounds=2,
@@ -59,6 +63,8 @@ QUICK = Settings(
     redis_requests=10_000,
     redis_pipelined_requests=40_000,
     slow_rounds=1,
+    http_seconds=1.0,
+    large_mib=128,
 )
 
 

@@ -4,9 +4,14 @@
 //! answers, compares them byte for byte, and starts again. `--idle` further connections send one line
 //! first and then stay silent. One thread, so that the load itself costs little beside the server.
 //!
+//! With `--http PATH` it sends requests instead, and every answer has to be 200 with the body `--body`, or
+//! with `--slow-body`: then it was slow on purpose, and its latency is left out and counted as `slow`.
+//!
 //! Whoever drives it looks at the server while nothing is under way: after each of the lines `connected`,
 //! `warm` (not without busy connections) and the JSON object with the figures, the client waits for a line
 //! on stdin. Each phase ends only when all that was sent is answered, so no message is counted in part.
+
+mod http;
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -14,6 +19,7 @@ use std::io::{self, BufRead, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use http::{Answers, Exchange};
 use mio::{Events, Interest, Poll, Token};
 
 struct Options {
@@ -22,6 +28,7 @@ struct Options {
     idle: usize,
     pipeline: usize,
     size: usize,
+    http: Option<Exchange>,
     warmup: Duration,
     duration: Duration,
 }
@@ -30,7 +37,9 @@ struct Client {
     stream: mio::net::TcpStream,
     batch: Vec<u8>,
     sent: usize,
+    /// Of lines the bytes, of HTTP the answers.
     received: usize,
+    answers: Answers,
     number: u64,
     begun: Instant,
 }
@@ -40,8 +49,12 @@ impl Client {
         self.batch.clear();
         for _ in 0..options.pipeline {
             self.number += 1;
-            writeln!(self.batch, "{:0width$}", self.number, width = options.size - 1)?;
+            match &options.http {
+                Some(exchange) => self.batch.extend_from_slice(&exchange.request),
+                None => writeln!(self.batch, "{:0width$}", self.number, width = options.size - 1)?,
+            }
         }
+        self.answers.is_slow = false;
         self.sent = 0;
         self.received = 0;
         self.begun = Instant::now();
@@ -60,26 +73,35 @@ impl Client {
     }
 
     /// Reads what is there; whether the whole batch has been answered.
-    fn receive(&mut self, buffer: &mut [u8]) -> Result<bool, Box<dyn Error>> {
-        while self.received < self.batch.len() {
+    fn receive(&mut self, buffer: &mut [u8], options: &Options) -> Result<bool, Box<dyn Error>> {
+        while !self.is_answered(options) {
             match self.stream.read(buffer) {
                 Ok(0) => return Err("the server closed a connection".into()),
-                Ok(n) => {
-                    let expected = self.batch.get(self.received..self.received + n);
-                    if expected != buffer.get(..n) {
-                        return Err(format!("a wrong answer near line {}", self.number).into());
-                    }
-                    self.received += n;
-                }
+                Ok(n) => self.take(buffer.get(..n).unwrap_or_default(), options)?,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(self.is_answered())
+        Ok(self.is_answered(options))
     }
 
-    fn is_answered(&self) -> bool {
-        self.received == self.batch.len()
+    fn take(&mut self, data: &[u8], options: &Options) -> Result<(), String> {
+        if let Some(exchange) = &options.http {
+            self.received += self.answers.take(data, exchange)?;
+            if self.received > options.pipeline {
+                return Err("more answers than requests".to_owned());
+            }
+        } else {
+            if self.batch.get(self.received..self.received + data.len()) != Some(data) {
+                return Err(format!("a wrong answer near line {}", self.number));
+            }
+            self.received += data.len();
+        }
+        Ok(())
+    }
+
+    fn is_answered(&self, options: &Options) -> bool {
+        self.received == if options.http.is_some() { options.pipeline } else { self.batch.len() }
     }
 }
 
@@ -123,7 +145,8 @@ impl Load {
             poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
             let number = (index as u64) << 32;
             let begun = Instant::now();
-            clients.push(Client { stream, batch: Vec::new(), sent: 0, received: 0, number, begun });
+            let (batch, answers) = (Vec::new(), Answers::default());
+            clients.push(Client { stream, batch, sent: 0, received: 0, answers, number, begun });
         }
         Ok(Self { poll, clients })
     }
@@ -131,6 +154,7 @@ impl Load {
     /// Begins batches for so long, and returns when the last of them is answered.
     fn run(&mut self, options: &Options, duration: Duration) -> Result<Figures, Box<dyn Error>> {
         let mut latencies: Vec<u32> = Vec::new();
+        let mut slow = 0;
         let mut buffer = vec![0; 1 << 16];
         let mut events = Events::with_capacity(4096);
         let start = Instant::now();
@@ -147,11 +171,16 @@ impl Load {
             for event in &events {
                 let Some(client) = self.clients.get_mut(event.token().0) else { continue };
                 client.send()?;
-                if client.is_answered() || !client.receive(&mut buffer)? {
+                if client.is_answered(options) || !client.receive(&mut buffer, options)? {
                     continue;
                 }
                 last_answer = Instant::now();
-                latencies.push(u32::try_from((last_answer - client.begun).as_micros()).unwrap_or(u32::MAX));
+                if client.answers.is_slow {
+                    slow += 1;
+                } else {
+                    let micros = (last_answer - client.begun).as_micros();
+                    latencies.push(u32::try_from(micros).unwrap_or(u32::MAX));
+                }
                 if last_answer - start < duration {
                     client.begin(options)?;
                 } else {
@@ -160,14 +189,15 @@ impl Load {
             }
         }
         latencies.sort_unstable();
-        Ok(Figures { latencies, seconds: (last_answer - start).as_secs_f64() })
+        Ok(Figures { latencies, slow, seconds: (last_answer - start).as_secs_f64() })
     }
 }
 
 /// What one phase has shown.
 struct Figures {
-    /// Of each batch, in microseconds, sorted.
+    /// Of each batch, in microseconds, sorted; but not of those that were slow on purpose.
     latencies: Vec<u32>,
+    slow: usize,
     seconds: f64,
 }
 
@@ -179,11 +209,12 @@ impl Figures {
     }
 
     fn to_json(&self, options: &Options) -> String {
-        let messages = self.latencies.len() * options.pipeline;
+        let messages = (self.latencies.len() + self.slow) * options.pipeline;
+        let slow = self.slow;
         let (seconds, p50, p99, highest) = (self.seconds, self.at(0.5), self.at(0.99), self.at(1.0));
         format!(
             "{{\"messages\": {messages}, \"seconds\": {seconds:.6}, \
-             \"p50_us\": {p50}, \"p99_us\": {p99}, \"max_us\": {highest}}}"
+             \"p50_us\": {p50}, \"p99_us\": {p99}, \"max_us\": {highest}, \"slow\": {slow}}}"
         )
     }
 }
@@ -201,6 +232,19 @@ fn idle_connection(options: &Options, number: usize) -> Result<TcpStream, Box<dy
     socket.connect(&options.address.into())?;
     let mut stream = TcpStream::from(socket);
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    if let Some(exchange) = &options.http {
+        stream.write_all(&exchange.request)?;
+        let (mut answers, mut buffer) = (Answers::default(), vec![0; 4096]);
+        loop {
+            let length = stream.read(&mut buffer)?;
+            if length == 0 {
+                return Err("the server closed an idle connection".into());
+            }
+            if answers.take(buffer.get(..length).unwrap_or_default(), exchange)? == 1 {
+                return Ok(stream);
+            }
+        }
+    }
     let line = format!("{number:0width$}\n", width = options.size - 1);
     stream.write_all(line.as_bytes())?;
     let mut answer = vec![0; line.len()];
@@ -219,12 +263,14 @@ fn options() -> Result<Options, Box<dyn Error>> {
         given.insert(name, value);
     }
     let mut take = |name: &str, default: &str| given.remove(name).unwrap_or_else(|| default.to_owned());
+    let (path, body, slow_body) = (take("--http", ""), take("--body", ""), take("--slow-body", ""));
     let options = Options {
         address: take("--address", "").parse().map_err(|_| "--address HOST:PORT is needed")?,
         connections: take("--connections", "32").parse()?,
         idle: take("--idle", "0").parse()?,
         pipeline: take("--pipeline", "1").parse()?,
         size: take("--size", "64").parse()?,
+        http: (!path.is_empty()).then(|| Exchange::new(&path, &body, &slow_body)),
         warmup: Duration::from_secs_f64(take("--warmup", "0.5").parse()?),
         duration: Duration::from_secs_f64(take("--seconds", "3").parse()?),
     };
@@ -253,6 +299,7 @@ mod tests {
             idle: 0,
             pipeline: 4,
             size: 64,
+            http: None,
             warmup: Duration::ZERO,
             duration: Duration::from_millis(20),
         };
@@ -282,6 +329,36 @@ mod tests {
             let bytes = echoed.load(Ordering::SeqCst) - before;
             assert_eq!(figures.latencies.len() * options.pipeline * options.size, bytes);
         }
+    }
+
+    #[test]
+    fn requests_are_answered_and_slow_ones_counted_apart() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let options = Options {
+            address: listener.local_addr().unwrap(),
+            connections: 1,
+            idle: 0,
+            pipeline: 1,
+            size: 64,
+            http: Some(Exchange::new("/x", "hello", "nap")),
+            warmup: Duration::ZERO,
+            duration: Duration::from_millis(20),
+        };
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut buffer = [0; 100];
+            let mut number = 0_u32;
+            while let Ok(length @ 1..) = stream.read(&mut buffer) {
+                assert!(buffer.get(..length).unwrap().starts_with(b"GET /x HTTP/1.1\r\n"));
+                let body = if number.is_multiple_of(4) { "nap" } else { "hello" };
+                number += 1;
+                write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+            }
+        });
+        let figures = Load::connect(&options).unwrap().run(&options, options.duration).unwrap();
+        let all = figures.latencies.len() + figures.slow;
+        assert!(all > 0);
+        assert_eq!(figures.slow, all.div_ceil(4));
     }
 
     #[test]
