@@ -996,6 +996,20 @@ class Exchange:
         """Send the whole answer, if `result` is a list or tuple of nothing but bytes, and all is as announced;
         else False, and nothing was sent."""
 
+    def expect_body(self, length: int, /) -> None:
+        """Say how long the body will be, unless the application has."""
+
+    def send_file(self, descriptor: int, offset: int, length: int, /) -> bool:
+        """Send a part of a regular file as the whole body: `length` bytes from `offset` on, or as many of them as
+        were announced. The descriptor is duplicated.
+
+        False, and nothing was sent: the body has begun, or more was announced than the file has.
+
+        Raises:
+            AssertionError: `start_response` was not called. OSError: no descriptor is left.
+            ClientDisconnectedError: the client has gone.
+        """
+
     def end(self) -> None:
         """End the answer: nothing more comes. A body shorter than was announced makes it an error.
 

@@ -107,15 +107,16 @@ class HTTPPeer:
 
     # ---- reading ----
 
-    def _fill(self, part: bytes = b"") -> None:
+    def _fill(self, *, is_body: bool = False) -> None:
         data = self.socket.recv(262144)
         if not data:
+            part = bytes(self._held) if is_body else b""
             raise CutShortError(f"the stream ended in the middle of an answer: {bytes(self._held[-200:])!r}", part)
         self._held += data
 
     def _take(self, size: int) -> bytes:
         while len(self._held) < size:
-            self._fill(bytes(self._held))
+            self._fill(is_body=True)
         data = bytes(self._held[:size])
         del self._held[:size]
         return data

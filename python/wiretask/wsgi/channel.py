@@ -23,6 +23,7 @@ from wiretask.channels import ServerChannel
 from wiretask.errors import ClientDisconnectedError
 from wiretask.housekeeper import report, safe_repr
 from wiretask.interfaces import IServerChannel, ITask
+from wiretask.wsgi.file_wrapper import FileWrapper
 
 __all__ = ["Site", "WSGIChannel"]
 
@@ -106,6 +107,11 @@ def _pass_on(exchange: Exchange, result: Any) -> None:
     """Send the parts of an answer as they come, and close what the application returned."""
     close = getattr(result, "close", None)
     try:
+        if type(result) is FileWrapper:
+            if (rest := result.rest_of_file()) and exchange.send_file(*rest):
+                return
+            if (length := result.rest_bytes()) is not None:
+                exchange.expect_body(length)
         parts = iter(result)
         if _is_single(result):
             for part in parts:

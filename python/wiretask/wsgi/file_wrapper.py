@@ -3,6 +3,9 @@ Handling"."""
 
 from __future__ import annotations
 
+import io
+import os
+import stat
 from typing import Any, Self
 
 __all__ = ["FileWrapper"]
@@ -26,6 +29,31 @@ class FileWrapper:
             raise ValueError(f"block_size is 1 or more, not {block_size!r}")
         self.file = file
         self.block_size = block_size
+
+    def rest_of_file(self) -> tuple[int, int, int] | None:
+        """Return descriptor, offset and length of what is still to be read, if that is the rest of a regular file."""
+        file = getattr(self.file, "file", self.file)  # what the named temporary files of `tempfile` wrap
+        if not isinstance(getattr(file, "raw", file), io.FileIO):
+            return None  # what is read of it may not be what the file has
+        try:
+            file.flush()
+            descriptor, offset = file.fileno(), file.tell()
+            status = os.fstat(descriptor)
+        except (OSError, ValueError):
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return descriptor, offset, max(0, status.st_size - offset)
+
+    def rest_bytes(self) -> int | None:
+        """Return how many bytes are still to be read, if the file can be asked: it has `seek` and `tell`."""
+        try:
+            here = self.file.tell()
+            end = self.file.seek(0, os.SEEK_END)
+            self.file.seek(here)
+        except (AttributeError, OSError, ValueError, TypeError):
+            return None
+        return max(0, end - here) if isinstance(end, int) and isinstance(here, int) else None
 
     def __iter__(self) -> Self:
         return self

@@ -475,6 +475,7 @@ impl<H: Host> ChannelDriver<H> {
             CloseReason::IdleTimeout => (&stats.timeouts, Level::Debug),
             CloseReason::RequestTimeout | CloseReason::WriteTimeout => (&stats.timeouts, Level::Info),
             CloseReason::ConnectionLost => (&stats.connections_lost, Level::Debug),
+            CloseReason::FileShrank => (&stats.connections_lost, Level::Warning),
             CloseReason::SpoolFailed => (&stats.spool_failures, Level::Debug),
             CloseReason::Evicted => (&stats.evicted, Level::Debug),
             CloseReason::Unserved => (&stats.refused, Level::Info),

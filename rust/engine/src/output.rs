@@ -5,15 +5,17 @@
 //! moved to the spool by whoever wrote it, and read back by the sender, in pieces. All system calls are
 //! made without a lock. It must not know what the bytes mean.
 
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::Thread;
 use std::time::{Duration, Instant};
 
-use wiretask_protocol::channel::{CloseReason, Outgoing, Taken};
+use wiretask_protocol::channel::{CloseReason, FileRange, Outgoing, Taken};
 
 use crate::connection::{Connection, Inner, NO_TOKEN};
+use crate::sent_files::send_file_piece;
 use crate::server_core::{Host, Message};
 use crate::socket::PeerSocket;
 use crate::spool::Spool;
@@ -76,6 +78,22 @@ impl<H: Host> Connection<H> {
         if unsent > 0 && (is_much || !self.is_run_by_caller()) { Wrote::ShouldSend } else { Wrote::Buffered }
     }
 
+    /// Takes a part of a file for the peer, behind what was written. Never blocks; `send_now` is to be called.
+    ///
+    /// False: the connection is closed, or closing. A file that turns out to be shorter closes it.
+    pub fn write_file(&self, file: File, offset: u64, length: u64) -> bool {
+        let mut inner = self.lock();
+        let source = inner.files.get_or_insert_default().add(file);
+        let taken = inner.state.handle_task_file(FileRange { source, offset, length }, self.core.stamp_ms());
+        if taken == Taken::All && length > 0 {
+            return true;
+        }
+        let unused = inner.take_file(source);
+        drop(inner);
+        drop(unused);
+        taken == Taken::All
+    }
+
     /// Bytes that were written and not yet taken by the socket; and of these, those in the temporary file.
     #[must_use]
     pub fn unsent_bytes(&self) -> (usize, usize) {
@@ -133,12 +151,14 @@ impl<H: Host> Connection<H> {
             && let Some(mut outgoing) = inner.state.begin_send(limits)
         {
             let (socket, spool) = (inner.socket.clone(), inner.spool.clone());
+            let source = outgoing.file().map(|range| range.source);
+            let file = source.and_then(|source| inner.files.as_ref()?.get(source));
             self.note_spooled(&mut inner);
             drop(inner);
             let is_loaded = load(spool.as_deref(), &mut outgoing);
             let (sent, outcome) = match (&is_loaded, &socket) {
                 (Err(_), _) => (0, Ok(Sent::All)),
-                (Ok(()), Some(socket)) => send_some(socket, &mut outgoing),
+                (Ok(()), Some(socket)) => send_some(socket, file.as_deref(), &mut outgoing),
                 (Ok(()), None) => (0, Err(io::ErrorKind::NotConnected.into())),
             };
             let is_blocked = matches!(outcome, Ok(Sent::Blocked));
@@ -146,18 +166,31 @@ impl<H: Host> Connection<H> {
             {
                 self.queued_bytes.store(queued, Ordering::Relaxed);
             }
-            drop((socket, spool));
+            drop((socket, spool, file));
             self.core.stats.bytes_sent.fetch_add(sent as u64, Ordering::Relaxed);
             sent_bytes = sent_bytes.saturating_add(sent);
             inner = self.lock();
+            let is_done = outgoing.is_done();
             inner.state.handle_sent(outgoing, sent, is_blocked, self.core.stamp_ms());
+            if let Some(source) = source.filter(|_| is_done) {
+                let file = inner.take_file(source);
+                drop(inner);
+                drop(file);
+                inner = self.lock();
+            }
             if let Err(error) = is_loaded {
                 inner.state.abort(CloseReason::SpoolFailed);
                 failure = Some(error);
             }
-            if outcome.is_err() {
-                self.note_peer_gone();
-                inner.state.abort(CloseReason::ConnectionLost);
+            match outcome {
+                Err(error) if source.is_some() && error.kind() == io::ErrorKind::UnexpectedEof => {
+                    inner.state.abort(CloseReason::FileShrank);
+                }
+                Err(_) => {
+                    self.note_peer_gone();
+                    inner.state.abort(CloseReason::ConnectionLost);
+                }
+                Ok(_) => {}
             }
             self.release_writers(&mut inner);
             // A Unix socket is watched for writing only on demand.
@@ -236,8 +269,9 @@ impl<H: Host> Connection<H> {
     pub(crate) fn end_spool(&self) {
         let mut inner = self.lock();
         self.note_spooled(&mut inner);
-        let spool = inner.spool.take();
+        let (spool, files) = (inner.spool.take(), inner.files.take());
         drop(inner);
+        drop(files);
         if let Some(spool) = spool {
             self.core.spools.bury(spool);
         }
@@ -388,7 +422,12 @@ fn load(spool: Option<&Spool>, outgoing: &mut Outgoing) -> io::Result<()> {
     Ok(())
 }
 
-fn send_some(socket: &PeerSocket, outgoing: &mut Outgoing) -> (usize, io::Result<Sent>) {
+fn send_some(socket: &PeerSocket, file: Option<&File>, outgoing: &mut Outgoing) -> (usize, io::Result<Sent>) {
+    if outgoing.file().is_some() {
+        let Some(file) = file else { return (0, Err(io::ErrorKind::NotFound.into())) };
+        let (sent, outcome) = send_file_piece(socket, file, outgoing);
+        return (sent, outcome.map(|is_blocked| if is_blocked { Sent::Blocked } else { Sent::All }));
+    }
     let mut sent = 0;
     while !outgoing.unsent().is_empty() {
         match socket.send_with_flags(outgoing.unsent(), libc::MSG_NOSIGNAL) {

@@ -5,6 +5,8 @@
 //! one spooler at a time, which moves the oldest bytes in memory behind those in the spool. Memory is
 //! cut into pieces as it comes in, so that neither of them copies it or waits for the other.
 //!
+//! A part of a file may stand between bytes: it takes no memory, never moves to the spool, and is sent from where it is.
+//!
 //! Laws (tested in `tests/output_laws.rs`): bytes leave in the order they were written, each once; what
 //! the spool holds stays within its limit and is not overwritten before it was read. It must not know a
 //! file or a socket: positions in the spool only ever grow, and whoever keeps it may wrap them around.
@@ -13,12 +15,24 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::mem::take;
 
+/// A part of a file that somebody else keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileRange {
+    /// Which file, by a number that its keeper gave.
+    pub source: u64,
+    /// Where the part begins.
+    pub offset: u64,
+    /// How long it is.
+    pub length: u64,
+}
+
 /// A piece of output on its way to the socket: taken by `begin_send`, given back by `handle_sent`.
 #[derive(Debug, Default)]
 pub struct Outgoing {
     bytes: Vec<u8>,
     sent: usize,
     to_load: Option<(u64, usize)>,
+    file: Option<FileRange>,
 }
 
 impl Outgoing {
@@ -34,6 +48,18 @@ impl Outgoing {
         self.bytes = bytes;
     }
 
+    /// What of a file is still to be sent, if this is a part of a file; its bytes are not here.
+    #[must_use]
+    pub const fn file(&self) -> Option<FileRange> {
+        self.file
+    }
+
+    /// Whether all of it has been sent.
+    #[must_use]
+    pub fn is_done(&self) -> bool {
+        self.unsent().is_empty() && self.file.is_none_or(|file| file.length == 0)
+    }
+
     /// What is still to be sent.
     #[must_use]
     pub fn unsent(&self) -> &[u8] {
@@ -42,6 +68,12 @@ impl Outgoing {
 
     /// Counts `n` more bytes as sent.
     pub fn advance(&mut self, n: usize) {
+        if let Some(file) = &mut self.file {
+            let n = file.length.min(n as u64);
+            file.offset = file.offset.saturating_add(n);
+            file.length -= n;
+            return;
+        }
         self.sent = self.bytes.len().min(self.sent.saturating_add(n));
     }
 }
@@ -66,15 +98,23 @@ pub struct OutputLimits {
     pub max_spooled_bytes: usize,
 }
 
+#[derive(Debug)]
+enum Piece {
+    Bytes(Vec<u8>),
+    File(FileRange),
+}
+
 /// What waits for one peer. See the module documentation.
 #[derive(Debug, Default)]
 pub(crate) struct Output {
     /// What the sender has given back.
     rest: Outgoing,
     /// Full pieces, older than `tail`; no heap as long as there is none.
-    pieces: VecDeque<Vec<u8>>,
+    pieces: VecDeque<Piece>,
     tail: Vec<u8>,
     unsent_bytes: usize,
+    /// Of these, those that are in files.
+    file_bytes: usize,
     spooled_bytes: usize,
     /// With the spooler.
     spooling_bytes: usize,
@@ -88,10 +128,11 @@ pub(crate) struct Output {
 impl Output {
     pub(crate) const fn new() -> Self {
         Self {
-            rest: Outgoing { bytes: Vec::new(), sent: 0, to_load: None },
+            rest: Outgoing { bytes: Vec::new(), sent: 0, to_load: None, file: None },
             pieces: VecDeque::new(),
             tail: Vec::new(),
             unsent_bytes: 0,
+            file_bytes: 0,
             spooled_bytes: 0,
             spooling_bytes: 0,
             loading_bytes: 0,
@@ -112,7 +153,7 @@ impl Output {
 
     /// Of these, those in memory; what the spooler is writing is not counted.
     pub(crate) const fn memory_bytes(&self) -> usize {
-        self.unsent_bytes - self.spooled_bytes - self.spooling_bytes
+        self.unsent_bytes - self.spooled_bytes - self.spooling_bytes - self.file_bytes
     }
 
     pub(crate) const fn is_sending(&self) -> bool {
@@ -132,16 +173,30 @@ impl Output {
             if rest.is_empty() {
                 return;
             }
-            self.pieces.push_back(take(&mut self.tail));
+            self.pieces.push_back(Piece::Bytes(take(&mut self.tail)));
         }
         self.tail.extend_from_slice(rest);
+    }
+
+    /// Takes a part of a file behind all others.
+    pub(crate) fn push_file(&mut self, file: FileRange) {
+        if file.length == 0 {
+            return;
+        }
+        if !self.tail.is_empty() {
+            self.pieces.push_back(Piece::Bytes(take(&mut self.tail)));
+        }
+        let length = usize::try_from(file.length).unwrap_or(usize::MAX);
+        self.unsent_bytes = self.unsent_bytes.saturating_add(length);
+        self.file_bytes = self.file_bytes.saturating_add(length);
+        self.pieces.push_back(Piece::File(file));
     }
 
     /// Whether a sender would get something.
     pub(crate) fn is_sendable(&self) -> bool {
         // What is in memory is behind what is on its way to the spool.
         !self.is_sending
-            && (!self.rest.unsent().is_empty()
+            && (!self.rest.is_done()
                 || self.spooled_bytes > 0
                 || (self.spooling_bytes == 0 && !(self.pieces.is_empty() && self.tail.is_empty())))
     }
@@ -151,7 +206,7 @@ impl Output {
             return None;
         }
         self.is_sending = true;
-        if !self.rest.unsent().is_empty() {
+        if !self.rest.is_done() {
             return Some(take(&mut self.rest));
         }
         if self.spooled_bytes > 0 {
@@ -161,11 +216,14 @@ impl Output {
             self.loading_bytes = length;
             return Some(Outgoing { to_load: Some((position, length)), ..Outgoing::default() });
         }
-        Some(Outgoing { bytes: self.take_oldest(), ..Outgoing::default() })
+        Some(match self.take_oldest() {
+            Piece::Bytes(bytes) => Outgoing { bytes, ..Outgoing::default() },
+            Piece::File(file) => Outgoing { file: Some(file), ..Outgoing::default() },
+        })
     }
 
-    fn take_oldest(&mut self) -> Vec<u8> {
-        let piece = self.pieces.pop_front().unwrap_or_else(|| take(&mut self.tail));
+    fn take_oldest(&mut self) -> Piece {
+        let piece = self.pieces.pop_front().unwrap_or_else(|| Piece::Bytes(take(&mut self.tail)));
         if self.pieces.is_empty() {
             self.pieces = VecDeque::new();
         }
@@ -177,14 +235,22 @@ impl Output {
         self.is_sending = false;
         self.loading_bytes = 0;
         self.unsent_bytes = self.unsent_bytes.saturating_sub(sent_bytes);
-        if !outgoing.unsent().is_empty() {
+        if outgoing.file.is_some() {
+            self.file_bytes = self.file_bytes.saturating_sub(sent_bytes);
+        }
+        if !outgoing.is_done() {
             self.rest = outgoing;
         }
     }
 
     /// Whether a spooler would get something.
     pub(crate) fn is_spool_due(&self, limits: &OutputLimits) -> bool {
-        let oldest = self.pieces.front().unwrap_or(&self.tail).len();
+        let oldest = match self.pieces.front() {
+            Some(Piece::Bytes(bytes)) => bytes.len(),
+            // What is behind it has to wait for it.
+            Some(Piece::File(_)) => 0,
+            None => self.tail.len(),
+        };
         let held = self.spooled_bytes + self.loading_bytes;
         self.spooling_bytes == 0
             && oldest > 0
@@ -201,7 +267,7 @@ impl Output {
         if self.spooled_bytes + self.loading_bytes == 0 {
             self.spool_end = 0;
         }
-        let bytes = self.take_oldest();
+        let Piece::Bytes(bytes) = self.take_oldest() else { return None };
         self.spooling_bytes = bytes.len();
         Some(Spooling { position: self.spool_end, bytes })
     }

@@ -4,6 +4,7 @@
 //! application's is kept. An answer that is whole in memory leaves in one piece. Used by one thread at a time; the
 //! lock is never waited for, and never held while bytes are sent.
 //! Source: PEP 3333; RFC 9112.
+use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError, PyValueError};
@@ -22,6 +23,7 @@ use super::environ;
 use super::settings::WsgiSettings;
 use crate::channel::{Disconnected, disconnected, flush, write_all};
 use crate::date::with_date;
+use crate::errors::{Fault, to_exception};
 use crate::gil::{self, Section};
 use crate::host::{PythonConnection, is_own};
 
@@ -47,6 +49,8 @@ struct Answer {
     plan: Option<AnswerPlan>,
     /// Of a body of known length, what is still to come.
     missing_bytes: u64,
+    /// What the body will come to, if that is known and the application did not say.
+    known_length: Option<u64>,
     body_bytes: u64,
     /// The application gave more than it had announced.
     excess_bytes: u64,
@@ -74,6 +78,7 @@ impl Exchange {
             head: None,
             plan: None,
             missing_bytes: 0,
+            known_length: None,
             body_bytes: 0,
             excess_bytes: 0,
             is_ended: false,
@@ -102,6 +107,7 @@ impl Exchange {
         if let Some(plan) = answer.plan {
             return Ok(plan);
         }
+        let whole_length = answer.known_length.or(whole_length);
         let Some(head) = &answer.head else {
             return Err(PyAssertionError::new_err(
                 "start_response() was not called before the first part of the body",
@@ -313,6 +319,60 @@ impl Exchange {
                 Ok(())
             });
             self.lock().body_bytes = sent_bytes;
+        }
+        self.log_end(sent.is_ok());
+        sent?;
+        self.conclude(py, plan);
+        Ok(true)
+    }
+
+    /// Say how long the body will be, unless the application has.
+    #[pyo3(signature = (length, /))]
+    fn expect_body(&self, length: u64) {
+        self.lock().known_length = Some(length);
+    }
+
+    /// Send a part of a regular file as the whole body: `length` bytes from `offset` on, or as many of them as were
+    /// announced. The descriptor is duplicated.
+    ///
+    /// False, and nothing was sent: the body has begun, or more was announced than the file has.
+    ///
+    /// Raises:
+    ///     AssertionError: `start_response` was not called. OSError: no descriptor is left.
+    ///     ClientDisconnectedError: the client has gone.
+    #[pyo3(signature = (descriptor, offset, length, /))]
+    fn send_file(&self, py: Python<'_>, descriptor: i32, offset: u64, length: u64) -> PyResult<bool> {
+        let mut out = Vec::with_capacity(512);
+        let (plan, part) = {
+            let mut answer = self.lock();
+            let announced = answer.head.as_ref().and_then(AnswerHead::content_length);
+            if answer.plan.is_some() || announced.is_some_and(|announced| announced > length) {
+                return Ok(false);
+            }
+            let plan = self.begin(&mut answer, Some(length), &mut out)?;
+            answer.missing_bytes = 0;
+            answer.is_ended = true;
+            let part = match plan.body {
+                AnswerBody::Length(announced) => announced,
+                _ => 0,
+            };
+            answer.body_bytes = part;
+            (plan, part)
+        };
+        let sent = self.send(py, &out).and_then(|()| {
+            if part == 0 {
+                return Ok(());
+            }
+            // SAFETY: the caller's descriptor is open for as long as this call lasts; it is only borrowed.
+            let file = unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned();
+            let file = file.map_err(|error| to_exception(py, Fault::Io(&error)))?;
+            if !self.connection.write_file(file.into(), offset, part) {
+                return Err(disconnected(py));
+            }
+            flush(py, &self.connection, false)
+        });
+        if sent.is_err() {
+            self.lock().body_bytes = 0;
         }
         self.log_end(sent.is_ok());
         sent?;

@@ -21,7 +21,7 @@ use crate::consumer::StreamConsumer;
 use crate::error::ProtocolError;
 use crate::held_input::{ReadyRequests, Waiting};
 use crate::output::Output;
-pub use crate::output::{Outgoing, OutputLimits, Spooling};
+pub use crate::output::{FileRange, Outgoing, OutputLimits, Spooling};
 pub use input::BODY_PROGRESS_BYTES;
 pub use terms::{Action, ChannelLimits, ChannelMode, CloseReason, Refusal, Taken, Timeout, Work};
 

@@ -1,6 +1,6 @@
 //! What goes out: what waits, who sends it, who moves it to the spool, and when much of it waits.
 
-use super::{ChannelLimits, ChannelState, Outgoing, Phase, Spooling, Taken};
+use super::{ChannelLimits, ChannelState, FileRange, Outgoing, Phase, Spooling, Taken};
 use crate::consumer::StreamConsumer;
 
 impl<C: StreamConsumer> ChannelState<C> {
@@ -16,6 +16,18 @@ impl<C: StreamConsumer> ChannelState<C> {
             self.progress_ms = now_ms;
         }
         self.output.push(data, &limits.output);
+        Taken::All
+    }
+
+    /// Takes a part of a file as output of a task. It counts as waiting, but is no memory, so any length is taken.
+    pub fn handle_task_file(&mut self, file: FileRange, now_ms: u64) -> Taken {
+        if self.phase != Phase::Open {
+            return Taken::Closed;
+        }
+        if self.output.unsent_bytes() == 0 {
+            self.progress_ms = now_ms;
+        }
+        self.output.push_file(file);
         Taken::All
     }
 

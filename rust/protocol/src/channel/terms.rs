@@ -91,6 +91,8 @@ pub enum CloseReason {
     WriteTimeout,
     /// Output could not be kept: its temporary file failed.
     SpoolFailed,
+    /// A file of which a part was being sent has become shorter.
+    FileShrank,
     /// It had nothing to do, and another one needed its place.
     Evicted,
     /// The request could not be queued, and the peer was told.
