@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_command_line import DEADLINE_SECONDS, serve
+from commands import DEADLINE_SECONDS, serve
 
 DOCUMENT = (Path(__file__).parents[2] / "docs/deploying.md").read_text()
 
