@@ -17,6 +17,28 @@ from wiretask.wsgi.adjustments import WSGIAdjustments
 __all__ = ["UsageError", "parse_serve", "setting_kinds", "spelled_as_option"]
 
 _LISTS = ("listen", "sockets", "trusted_proxy", "trusted_proxy_headers")
+# What other servers call it: waitress-serve, gunicorn, uvicorn.
+_ELSEWHERE = {
+    "--app": "write the application alone: module:application",
+    "--call": "write the call: module:make()",
+    "--factory": "write the call: module:make()",
+    "--bind": "write --listen",
+    "-b": "write --listen",
+    "--uds": "write --unix-socket",
+    "--fd": "write --sockets fd:N",
+    "--worker-connections": "write --connection-limit",
+    "--workers": "start several processes, with --reuse-port",
+    "-w": "start several processes, with --reuse-port",
+    "--keep-alive": "write --channel-timeout",
+    "--timeout": "threads cannot be killed; --request-timeout-seconds and --write-timeout-seconds are about clients",
+    "--access-logfile": "write --access-log",
+    "--chdir": "write --app-dir",
+    "--pythonpath": "write --app-dir",
+    "--root-path": "write --url-prefix",
+    "--forwarded-allow-ips": "write --trusted-proxy, and --trusted-proxy-headers",
+    "--check-config": "write --check",
+    "-c": "write --config",
+}
 LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -58,11 +80,17 @@ def parse_serve(prog: str, arguments: list[str]) -> tuple[argparse.Namespace, di
         known = [option for action in parser._actions for option in action.option_strings]
         wrong = next((word for word in rest if word.startswith("-")), "")
         if wrong:
-            hint = nearest_hint(wrong.partition("=")[0], known)
-            raise UsageError(f"there is no option {wrong.partition('=')[0]}" + (f"; {hint}" if "?" in hint else ""))
+            raise UsageError(_unknown(wrong.partition("=")[0], known))
         raise UsageError(f"one application at a time: {rest[0]!r} is too much")
     given = {name: getattr(options, name) for name in kinds if hasattr(options, name)}
     return options, {name: " ".join(value) if name in _LISTS else value for name, value in given.items()}
+
+
+def _unknown(option: str, known: list[str]) -> str:
+    """Return what is said about an option that there is not."""
+    nearest = nearest_hint(option, known)
+    hint = _ELSEWHERE.get(option) or (nearest if nearest.endswith("?") else "")
+    return f"there is no option {option}" + (f"; {hint}" if hint else "")
 
 
 def _serve_parser(prog: str, kinds: dict[str, SettingKind]) -> argparse.ArgumentParser:
