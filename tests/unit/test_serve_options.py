@@ -210,6 +210,23 @@ def test_check_says_what_would_be_served_and_where(
     assert "did you mean 'app'?" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("sockets", ["systemd", "fd:1000"])
+def test_check_needs_no_inherited_sockets(
+    tmp_path: Path, sockets: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd passes them to ExecStart, not to ExecStartPre."""
+    monkeypatch.delenv("LISTEN_PID", raising=False)
+    path = written(tmp_path, f'[serve]\nsockets = "{sockets}"')
+    assert main(["serve", "--check", "--config", path]) == 0
+    assert "on the sockets that it inherits with" in capsys.readouterr().out
+    assert main(["serve", "--check", "--sockets", sockets]) == 0
+    capsys.readouterr()
+    assert main(["serve", "--check", "--sockets", sockets, "--port", "1"]) == 2
+    assert "exclude each other" in capsys.readouterr().err
+    assert main(["serve", "--check", "--sockets", "upstart"]) == 2
+    assert main(["serve", "--config", path]) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
+import socket
 import tomllib
 from collections.abc import Mapping
 from typing import Any
 
 from wiretask.command_line.options import UsageError, parse_serve, spelled_as_option
-from wiretask.setting_kinds import nearest_hint
+from wiretask.setting_kinds import nearest_hint, words_of
 from wiretask.wsgi.adjustments import WSGIAdjustments
 
 __all__ = ["Configuration", "ConfigurationError", "read_configuration"]
@@ -37,7 +39,7 @@ class Configuration:
     Attributes:
         application: as `load_application` takes it; None: the demonstration page.
         app_dir: where modules are looked for; None: the working directory.
-        adj: the settings of the server.
+        adj: the settings of the server. If only to be checked: with sockets that stand for inherited ones.
         is_check: only look whether it could be served.
         is_quiet: say nothing at the start.
         log_level: "debug", "info", "warning" or "error".
@@ -67,6 +69,12 @@ def read_configuration(prog: str, arguments: list[str]) -> Configuration:
             raise ConfigurationError(f"{path}: {key} is a string, not {value!r}")
     if own.get("log_level", "info") not in ("debug", "info", "warning", "error"):
         raise ConfigurationError(f"{path}: log_level is debug, info, warning or error, not {own['log_level']!r}")
+    is_check = _has(options, "check")
+    if is_check:
+        # The service manager hands its sockets to the server, and not to a check that runs before it.
+        for settings_text in (table, given):
+            if isinstance(settings_text.get("sockets"), str):
+                settings_text["sockets"] = _stand_in(settings_text["sockets"])
     if table:
         _adjusted_by_file(path or "", table)
     application = getattr(options, "application", own.get("application"))
@@ -77,10 +85,26 @@ def read_configuration(prog: str, arguments: list[str]) -> Configuration:
         application=application,
         app_dir=getattr(options, "app_dir", own.get("app_dir")),
         adj=_adjusted(settings, given),
-        is_check=_has(options, "check"),
+        is_check=is_check,
         is_quiet=_has(options, "quiet"),
         log_level=getattr(options, "log_level", own.get("log_level", "info")),
     )
+
+
+def _stand_in(text: str) -> Any:
+    """Return a bound socket in place of those that `text` names, or the text if it names none."""
+    if not all(re.fullmatch(r"systemd|fd:[0-9]+", word) for word in words_of(text)):
+        return text
+    stand_in = _StandIn(socket.AF_UNIX)
+    stand_in.bind("")  # a name of its own, in no file system
+    return [stand_in]
+
+
+class _StandIn(socket.socket):
+    """A socket that nobody listens on, and nobody has to close."""
+
+    def __del__(self) -> None:
+        self.close()
 
 
 def _has(options: argparse.Namespace, name: str) -> bool:
@@ -119,7 +143,7 @@ def _adjusted_by_file(path: str, table: Mapping[str, Any]) -> None:
         raise ConfigurationError(f"{path}: {_in_one_line(error)}") from error
 
 
-def _without_replaced(table: Mapping[str, Any], given: Mapping[str, str]) -> dict[str, Any]:
+def _without_replaced(table: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the file's settings without those that the command line replaces by others."""
     replaced: set[str] = set()
     if given.keys() & {"listen", "unix_socket", "sockets"}:
@@ -131,7 +155,7 @@ def _without_replaced(table: Mapping[str, Any], given: Mapping[str, str]) -> dic
     return {name: value for name, value in table.items() if name not in replaced}
 
 
-def _adjusted(settings: Mapping[str, Any], given: Mapping[str, str]) -> WSGIAdjustments:
+def _adjusted(settings: Mapping[str, Any], given: Mapping[str, Any]) -> WSGIAdjustments:
     try:
         return WSGIAdjustments(**settings)
     except (TypeError, ValueError) as error:

@@ -64,7 +64,7 @@ def spelled_as_option(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def parse_serve(prog: str, arguments: list[str]) -> tuple[argparse.Namespace, dict[str, str]]:
+def parse_serve(prog: str, arguments: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
     """Return the command's own options, and the settings that were given, by name, as text.
 
     An option that may be given several times gives its values with spaces between them.

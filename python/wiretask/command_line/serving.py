@@ -69,7 +69,7 @@ def _application_of(configuration: Configuration) -> tuple[Callable[..., Any], s
 def _what_would_be(configuration: Configuration, name: str) -> str:
     adj = configuration.adj
     places = [str(address) for address in adj.listen_addresses]
-    inherited = [f"{len(adj.sockets)} inherited sockets"] if adj.sockets else []
+    inherited = ["the sockets that it inherits"] if adj.sockets else []
     return f"would serve {name} on {', '.join([*links(places, adj), *inherited])} with {adj.threads} worker threads"
 
 
