@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
+import math
 import os
 import socket
 import sys
@@ -40,6 +41,8 @@ _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
 _ACCEPT_PAUSE_SECONDS = 0.2
 _ACCEPT_WARNING_PAUSE_SECONDS = 10.0
+_CONNECTED_TYPES = {socket.SOCK_STREAM, socket.SOCK_SEQPACKET}
+_UNUSED_PAUSE_SECONDS = 0.2
 _OF_WRITERS = {"writable", "handle_write_event"}
 _CONNECT_BEGUN = {errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK}
 
@@ -106,6 +109,9 @@ class Dispatcher:
         """Make the socket, non-blocking and not inherited by other programs, and register it."""
         made = socket.socket(family, type)
         made.setblocking(False)
+        if type in _CONNECTED_TYPES:
+            # Until it connects or listens it reports a hang-up, which a loop in another thread would see.
+            self.resting_until = time.monotonic() + _UNUSED_PAUSE_SECONDS
         self.set_socket(made)
 
     def set_socket(self, sock: socket.socket, map: SocketMap | None = None) -> None:
@@ -135,7 +141,7 @@ class Dispatcher:
         It is `writable()` where a subclass defines that, `handle_write` or `handle_write_event`; otherwise
         only while a connection is being made: with nobody to write, the default yes would keep the loop busy.
         """
-        if self.accepting:
+        if self.accepting or (self.resting_until and self.resting_until > time.monotonic()):
             return False
         if self.connecting or self._has_writer():
             return bool(self.writable())
@@ -155,6 +161,7 @@ class Dispatcher:
         """Begin to accept connections. See ISocket."""
         self._open_socket().listen(backlog)
         self.accepting = True
+        self.resting_until = 0.0
         self.interest_changed()
 
     def bind(self, addr: SocketAddress) -> None:
@@ -169,7 +176,14 @@ class Dispatcher:
             OSError: it failed at once.
         """
         self.connected = False
-        error = self._open_socket().connect_ex(address)
+        sock = self._open_socket()
+        # A name may take long to be looked up.
+        self.resting_until = math.inf
+        try:
+            error = sock.connect_ex(address)
+        finally:
+            self.resting_until = 0.0
+            self.interest_changed()
         if error in _CONNECT_BEGUN:
             self.connecting = True
             self.addr = address

@@ -76,22 +76,18 @@ class Watches:
     def ask(self) -> None:
         """Begin a turn: ask whoever has to be asked, and have the reactor watch for what they say."""
         self._turn_number += 1
-        while self._new_keys:
-            self._begin(self._new_keys.popitem()[0])
+        for key in _drained(self._new_keys):
+            self._begin(key)
         if self._resting:
             now = time.monotonic()
             for token in [token for token, until in self._resting.items() if until <= now]:
                 del self._resting[token]
                 self._changed_keys[self._by_token[token].key] = None
-        if self._changed_keys:
-            keys = []
-            while self._changed_keys:
-                keys.append(self._changed_keys.popitem()[0])
-            for key in keys:
-                watch = self._by_key.get(key)
-                # Those that are asked anyway are asked below.
-                if watch is not None and watch.token not in self._asked:
-                    self._update(watch)
+        for key in _drained(self._changed_keys):
+            watch = self._by_key.get(key)
+            # Those that are asked anyway are asked below.
+            if watch is not None and watch.token not in self._asked:
+                self._update(watch)
         if self._asked:
             for watch in list(self._asked.values()):
                 self._update(watch)
@@ -198,6 +194,14 @@ class Watches:
     def _drop(self, watch: _Watch) -> None:
         if self._entries.get(watch.key) is watch.entry:
             del self._entries[watch.key]
+
+
+def _drained(keys: dict[int, None]) -> list[int]:
+    """Return the keys, and take them out."""
+    drained = []
+    while keys:
+        drained.append(keys.popitem()[0])
+    return drained
 
 
 class _Watch:
