@@ -863,12 +863,13 @@ class Reactor:
     def forget(self, token: int, /) -> None:
         """Watch a descriptor no longer. To be called before it is closed."""
 
-    def wait(self, timeout_seconds: float | None = None, /) -> list[tuple[int, int]] | None:
-        """Wait, without the interpreter, and return what is ready as (token, flags).
+    def wait(self, timeout_seconds: float | None = None, /) -> tuple[list[int], list[tuple[int, int]]] | None:
+        """Wait, without the interpreter, and return what is ready.
 
         Returns:
-            An empty list: the time is over, or a signal came. None: nothing was done, as another thread waits,
-            the process ends, or this is the child of a fork.
+            The tokens of those that have nothing but input, and (token, flags) of the others. Both are empty if
+            the time is over, or a signal came. None: nothing was done, as another thread waits, the process ends,
+            or this is the child of a fork.
         Raises:
             OSError: the system has no memory for all that is watched.
         Blocking: at most `timeout_seconds`; None: until something happens.

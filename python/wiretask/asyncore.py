@@ -266,8 +266,10 @@ class dispatcher_with_send(dispatcher):  # noqa: N801 (the published name)
 
     def initiate_send(self) -> None:
         """Send what the socket takes now."""
-        sent = super().send(self.out_buffer[:_SEND_BYTES])
-        self.out_buffer = self.out_buffer[sent:]
+        data = self._out_buffer
+        sent = super().send(data if len(data) <= _SEND_BYTES else data[:_SEND_BYTES])
+        # A handler that was called meanwhile may have changed it.
+        self._out_buffer = self._out_buffer[sent:]
 
     def handle_write(self) -> None:
         """Send what waits."""
@@ -282,8 +284,10 @@ class dispatcher_with_send(dispatcher):  # noqa: N801 (the published name)
         """Take all of `data`, send what the socket takes now and the rest later."""
         if self.debug:
             self.log_info(f"sending {data!r}")
-        self.out_buffer = self.out_buffer + data
+        self._out_buffer += data
         self.initiate_send()
+        if self._out_buffer:
+            self.interest_changed()
 
 
 if os.name == "posix":

@@ -39,6 +39,7 @@ _GONE_BEFORE_ACCEPT = {errno.ECONNABORTED, errno.EPROTO, errno.EPERM}
 _EXHAUSTED = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 #: A program that gave SIGPIPE its default back must not die of a peer that is gone.
 _NO_SIGNAL = getattr(socket, "MSG_NOSIGNAL", 0)
+_PlainSocket = socket.socket
 _ACCEPT_PAUSE_SECONDS = 0.2
 _ACCEPT_WARNING_PAUSE_SECONDS = 10.0
 _CONNECTED_TYPES = {socket.SOCK_STREAM, socket.SOCK_SEQPACKET}
@@ -59,7 +60,8 @@ class Dispatcher:
         OSError: `sock` is closed or unusable; nothing is registered then, and closing it stays the caller's
             task.
     Attributes: `socket` (None at first), `addr` (what it was bound or connected to, or its peer),
-        `accepting`, `connecting`, `connected`; `resting_until` (of `time.monotonic()`: no input before then).
+        `accepting`, `connecting`, `connected`; `resting_until` (of `time.monotonic()`: no input before then) and
+        `has_input`: see `wiretask.loop_entries.LoopEntry`.
     Threads: all methods belong to the thread that runs the loop, except `log` and `log_info`.
     """
 
@@ -68,6 +70,7 @@ class Dispatcher:
     connected = False
     addr: SocketAddress | None = None
     resting_until = 0.0
+    has_input = False
     _accept_warning_due = 0.0
 
     def __init__(self, sock: socket.socket | None = None, map: SocketMap | None = None) -> None:
@@ -213,8 +216,9 @@ class Dispatcher:
         Raises:
             BlockingIOError: nothing is there. OSError: another error than the end of the connection.
         """
+        sock = self.socket or self._open_socket()
         try:
-            data = self._open_socket().recv(buffer_size)
+            data = sock.recv(buffer_size)
         except OSError as error:
             if error.errno not in DISCONNECTED_ERRNOS:
                 raise
@@ -231,10 +235,10 @@ class Dispatcher:
         Raises:
             OSError: another error.
         """
-        sock = self._open_socket()
+        sock = self.socket or self._open_socket()
         try:
             # An ssl socket or a fake takes no flags.
-            return sock.send(data, _NO_SIGNAL) if type(sock) is socket.socket else sock.send(data)
+            return sock.send(data, _NO_SIGNAL) if type(sock) is _PlainSocket else sock.send(data)
         except OSError as error:
             if error.errno in _NOTHING_YET:
                 return 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import functools
 import time
+from typing import Any, TypeAlias
 
 from wiretask import _native
 from wiretask.loop_entries import (
@@ -27,7 +28,10 @@ from wiretask.loop_entries import (
 from wiretask.wakeups import Wakeup
 from wiretask.watched_map import WatchedMap
 
-__all__ = ["Watches"]
+__all__ = ["Ready", "Watches"]
+
+Ready: TypeAlias = tuple[list[int], list[tuple[int, int]]]
+"""What is ready: the tokens of those that have nothing but input, then others with their events."""
 
 
 class Watches:
@@ -88,11 +92,24 @@ class Watches:
             # Those that are asked anyway are asked below.
             if watch is not None and watch.token not in self._asked:
                 self._update(watch)
-        if self._asked:
-            for watch in list(self._asked.values()):
+        for watch in list(self._asked.values()):
+            entry = watch.entry
+            if watch.is_asked_directly:
+                # What `_update` does, for the many that want what they wanted before.
+                try:
+                    interest = READ | URGENT if entry.readable() else 0
+                    if entry.writable() and not entry.accepting:
+                        interest |= WRITE
+                    if interest == watch.interest and not entry.resting_until and not entry.has_input:
+                        continue
+                except BaseException:
+                    self._handle_failure(watch)
+                    continue
+                self._settle(watch, interest, entry.resting_until, entry.has_input)
+            else:
                 self._update(watch)
 
-    def wait(self, timeout: float | None) -> list[tuple[int, int]] | None:
+    def wait(self, timeout: float | None) -> Ready | None:
         """Wait once, and return what is ready, for `deliver`.
 
         Args:
@@ -107,38 +124,47 @@ class Watches:
             timeout = rest_seconds if timeout is None else min(timeout, rest_seconds)
         ready = None if self._reactor is None else self._reactor.wait(timeout)
         if ready is not None and self._filled:
-            events = dict(ready)
+            events = dict(ready[1]) | dict.fromkeys(ready[0], READ)
             for token in list(self._filled):
                 events[token] = events.get(token, 0) | READ
-            ready = list(events.items())
+            ready = [], list(events.items())
         return ready
 
-    def deliver(self, ready: list[tuple[int, int]]) -> None:
+    def deliver(self, ready: Ready) -> None:
         """Handle what is ready; if a handler has turns of its own, leave the rest to the next turn.
 
         Raises: see `wiretask.loop`.
         """
-        by_token, turn_number = self._by_token, self._turn_number
-        for token, events in ready:
+        readable, others = ready
+        by_token, asked, turn_number = self._by_token, self._asked, self._turn_number
+        for token in readable:
             watch = by_token.get(token)
             if watch is None:
                 if token == self._wakeup_token:
                     self._wakeup.clear()
                 continue
             try:
-                if events == READ:
-                    watch.entry.handle_read_event()
-                elif events == WRITE:
-                    self._changed_keys[watch.key] = None
-                    watch.entry.handle_write_event()
-                else:
-                    self._changed_keys[watch.key] = None
-                    deliver(watch.entry, events, functools.partial(by_token.__contains__, token))
+                watch.entry.handle_read_event()
             except BaseException:
                 handle_failure(watch.entry, functools.partial(self._drop, watch))
             if self._turn_number != turn_number:
                 # Level, not edge: what is still so is reported again.
-                break
+                return
+        for token, events in others:
+            watch = by_token.get(token)
+            if watch is None:
+                continue
+            if token not in asked:
+                self._changed_keys[watch.key] = None
+            try:
+                if events == WRITE:
+                    watch.entry.handle_write_event()
+                else:
+                    deliver(watch.entry, events, functools.partial(by_token.__contains__, token))
+            except BaseException:
+                handle_failure(watch.entry, functools.partial(self._drop, watch))
+            if self._turn_number != turn_number:
+                return
 
     def _begin(self, key: int) -> None:
         self._end(key)
@@ -167,14 +193,21 @@ class Watches:
 
     def _update(self, watch: _Watch) -> None:
         """Ask an entry, and have it watched for what it says."""
-        entry, token = watch.entry, watch.token
+        entry: Any = watch.entry
         try:
             interest = interest_of(entry)
             rest_until = getattr(entry, "resting_until", 0.0)
             has_input = getattr(entry, "has_input", False) is True
         except BaseException:
-            handle_failure(entry, functools.partial(self._drop, watch))
-            interest, rest_until, has_input = 0, 0.0, False
+            self._handle_failure(watch)
+        else:
+            self._settle(watch, interest, rest_until, has_input)
+
+    def _settle(self, watch: _Watch, interest: int, rest_until: float, has_input: bool) -> None:
+        token = watch.token
+        if token not in self._by_token:
+            # It left while it was asked.
+            return
         if rest_until and rest_until > time.monotonic():
             interest &= ~(READ | URGENT)
             self._resting[token] = rest_until
@@ -186,10 +219,11 @@ class Watches:
             watch.interest = interest
             if self._reactor is not None:
                 self._reactor.change(token, interest)
-        if token not in self._by_token:
-            # It left while it was asked.
-            self._filled.pop(token, None)
-            self._resting.pop(token, None)
+
+    def _handle_failure(self, watch: _Watch) -> None:
+        """Have an entry deal with the current exception, and watch it for nothing until it is asked again."""
+        handle_failure(watch.entry, functools.partial(self._drop, watch))
+        self._settle(watch, 0, 0.0, False)
 
     def _drop(self, watch: _Watch) -> None:
         if self._entries.get(watch.key) is watch.entry:
@@ -207,10 +241,15 @@ def _drained(keys: dict[int, None]) -> list[int]:
 class _Watch:
     """One registration."""
 
-    __slots__ = ("entry", "interest", "key", "token")
+    __slots__ = ("entry", "interest", "is_asked_directly", "key", "token")
 
     def __init__(self, entry: LoopEntry, key: int, token: int) -> None:
-        self.entry = entry
+        self.entry: Any = entry
         self.key = key
         self.token = token
         self.interest = 0
+        #: It has a `writable` of its own, and all the attributes that are optional.
+        self.is_asked_directly = (
+            all(hasattr(type(entry), name) for name in ("accepting", "resting_until", "has_input"))
+            and getattr(getattr(entry, "writable", None), "_is_announced", False) is not True
+        )

@@ -14,6 +14,9 @@ use wiretask_engine::token::Token;
 use crate::errors::{Fault, to_exception};
 use crate::gil::{self, Section};
 
+/// Those that have nothing but input, and others with what they have.
+type ReadyLists = (Vec<u64>, Vec<(u64, i16)>);
+
 /// Waits until descriptors are ready, level-triggered. Flags are those of `select.poll`.
 #[pyclass(frozen, immutable_type, module = "wiretask._native")]
 pub struct Reactor {
@@ -62,17 +65,22 @@ impl Reactor {
         }
     }
 
-    /// Wait, and return what is ready as (token, flags); `None` where it cannot: another thread waits, the process
-    /// ends, or this is the child of a fork.
+    /// Wait, and return the tokens of what may be read, and (token, flags) of what is ready otherwise; `None` where it
+    /// cannot: another thread waits, the process ends, or this is the child of a fork.
     #[pyo3(signature = (timeout_seconds=None, /))]
-    fn wait(&self, py: Python<'_>, timeout_seconds: Option<f64>) -> PyResult<Option<Vec<(u64, i16)>>> {
+    fn wait(&self, py: Python<'_>, timeout_seconds: Option<f64>) -> PyResult<Option<ReadyLists>> {
         let Some(reactor) = self.own() else { return Ok(None) };
         // A time that does not fit is as good as none.
         let timeout = timeout_seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
         let mut ready = Vec::new();
         let outcome = gil::wait(py, Section::DispatcherWait, || reactor.wait(timeout, &mut ready));
         match outcome {
-            Some(Ok(true)) => Ok(Some(ready.into_iter().map(|(token, events)| (token.0, events)).collect())),
+            Some(Ok(true)) => {
+                let (readable, others): (Vec<_>, Vec<_>) =
+                    ready.into_iter().partition(|(_, events)| *events == libc::POLLIN);
+                let others = others.into_iter().map(|(token, events)| (token.0, events)).collect();
+                Ok(Some((readable.into_iter().map(|(token, _)| token.0).collect(), others)))
+            }
             Some(Ok(false)) | None => Ok(None),
             Some(Err(error)) => Err(to_exception(py, Fault::Io(&error))),
         }
