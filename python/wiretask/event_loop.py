@@ -142,11 +142,20 @@ class EventLoop:
         Raises:
             ValueError, TypeError: `seconds` is negative, or no number.
         """
-        return self._schedule(time.monotonic() + _checked(seconds, 0.0), callback, arguments, None)
+        # Written out: programs set and cancel a timer for every message.
+        if not (callable(callback) and isinstance(seconds, (int, float)) and seconds >= 0):
+            raise _refusal(callback, seconds)
+        call = ScheduledCall(self._timers, time.monotonic() + seconds, callback, arguments, None)
+        self._timers.incoming.append(call)
+        if self._is_waiting:
+            self._wakeup.ring()
+        return call
 
     def call_at(self, when: float, callback: Callable[..., object], *arguments: Any) -> ScheduledCall:
         """Have the loop call `callback(*arguments)` at a time of `time()`. Otherwise as `call_soon`."""
-        return self._schedule(_checked(when, -math.inf), callback, arguments, None)
+        if not isinstance(when, (int, float)) or math.isnan(when):
+            raise _refusal(callback, when)
+        return self._schedule(when, callback, arguments, None)
 
     def call_every(self, seconds: float, callback: Callable[..., object], *arguments: Any) -> ScheduledCall:
         """Have the loop call `callback(*arguments)` every so many seconds, until it is cancelled.
@@ -157,8 +166,8 @@ class EventLoop:
         Raises:
             ValueError, TypeError: `seconds` is not above 0, or no number.
         """
-        if not _checked(seconds, 0.0) > 0:
-            raise ValueError("call_every needs an interval above 0 seconds")
+        if not (isinstance(seconds, (int, float)) and seconds > 0):
+            raise _refusal(callback, seconds)
         return self._schedule(time.monotonic() + seconds, callback, arguments, seconds)
 
     # ---- what the map tells ---------------------------------------------------------------------
@@ -188,9 +197,9 @@ class EventLoop:
         self, when: float, callback: Callable[..., object], arguments: tuple[Any, ...], interval: float | None
     ) -> ScheduledCall:
         if not callable(callback):
-            raise TypeError(f"a callable is called, not {callback!r}")
+            raise _refusal(callback, when)
         call = ScheduledCall(self._timers, when, callback, arguments, interval)
-        self._timers.add(call)
+        self._timers.incoming.append(call)
         # Only another thread (or a signal handler) can be here while the loop waits.
         if self._is_waiting:
             self._wakeup.ring()
@@ -275,7 +284,7 @@ class EventLoop:
             finally:
                 self._is_waiting = False
         if self._timers:
-            self._make_calls()
+            self._timers.make_due(time.monotonic(), _report)
 
     def _watches_now(self) -> Watches | None:
         """Return what waits in Rust; None where that cannot be."""
@@ -294,21 +303,6 @@ class EventLoop:
             return timeout
         seconds = max(0.0, due - time.monotonic())
         return seconds if timeout is None else min(timeout, seconds)
-
-    def _make_calls(self) -> None:
-        """Make the calls that are due."""
-        now = time.monotonic()
-        # Not those that they hand over themselves: they have their time in the next turn.
-        for _ in range(len(self._timers)):
-            call = self._timers.take_due(now)
-            if call is None:
-                return
-            try:
-                call.run(now)
-            except LEAVES_THE_LOOP:
-                raise
-            except BaseException as error:
-                housekeeper.report(_LOG, "uncaptured exception in %r", call, error=error)
 
     def _release(self) -> None:
         """Give back the descriptors that waiting takes, until the next turn."""
@@ -411,13 +405,17 @@ def _loop_of(map: SocketMap | None) -> EventLoop:
     return EventLoop(entries)
 
 
-def _checked(seconds: float, least: float) -> float:
-    """Return a number of seconds that is one, and at least `least`."""
+def _refusal(callback: object, seconds: object) -> Exception:
+    """Return what to raise for arguments of a call that cannot be made."""
+    if not callable(callback):
+        return TypeError(f"a call needs something that can be called, not {callback!r}")
     if not isinstance(seconds, (int, float)):
-        raise TypeError(f"a number of seconds is expected, not {seconds!r}")
-    if not seconds >= least:
-        raise ValueError(f"a number of seconds from {least} on is expected, not {seconds!r}")
-    return seconds
+        return TypeError(f"a number of seconds is expected, not {seconds!r}")
+    return ValueError(f"a number of seconds from 0 on (to repeat a call: above 0) is expected, not {seconds!r}")
+
+
+def _report(call: ScheduledCall, error: BaseException) -> None:
+    housekeeper.report(_LOG, "uncaptured exception in %r", call, error=error)
 
 
 def _wake_all_at_exit() -> None:

@@ -14,6 +14,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from wiretask.loop_entries import LEAVES_THE_LOOP
+
 __all__ = ["ScheduledCall", "Timers"]
 
 _CANCELLED_AT_LEAST = 64
@@ -67,7 +69,7 @@ class ScheduledCall:
             # Calls that were missed are not made up for.
             following = self._when + interval
             self._when = following if following > now else now + interval
-            self._timers.add(self)
+            self._timers.incoming.append(self)
         callback(*arguments)
 
 
@@ -75,38 +77,49 @@ class Timers:
     """The calls of one loop, by the time at which they are due."""
 
     def __init__(self) -> None:
-        self._incoming: deque[ScheduledCall] = deque()
+        #: Where new calls are put. Threads: any.
+        self.incoming: deque[ScheduledCall] = deque()
         self._heap: list[tuple[float, int, ScheduledCall]] = []
         self._numbers = itertools.count()
         #: How many of those held were cancelled, roughly.
         self.cancelled = 0
 
     def __len__(self) -> int:
-        return len(self._incoming) + len(self._heap)
-
-    def add(self, call: ScheduledCall) -> None:
-        """Take a call. Threads: any."""
-        self._incoming.append(call)
+        return len(self.incoming) + len(self._heap)
 
     def next_due(self) -> float | None:
-        """Return when the first is due; None: there is none."""
+        """Return when the first is due; None: there is none. In the thread that runs the loop."""
         self._take_in()
         heap = self._heap
         while heap and heap[0][2].cancelled():
-            heapq.heappop(heap)[2].run(0.0)
+            heapq.heappop(heap)
+            self.cancelled -= 1
         return heap[0][0] if heap else None
 
-    def take_due(self, now: float) -> ScheduledCall | None:
-        """Take out the first call if its time has come. Calls of the same time come in the order of adding."""
+    def make_due(self, now: float, report: Callable[[ScheduledCall, BaseException], object]) -> None:
+        """Make the calls whose time has come; those of the same time in the order in which they were added.
+
+        Args:
+            report: is told what a call raised, unless that is meant to end the loop. The others are made then.
+        After failure: the calls that are left are made next time.
+        """
         self._take_in()
-        heap = self._heap
-        return heapq.heappop(heap)[2] if heap and heap[0][0] <= now else None
+        heap, pop = self._heap, heapq.heappop
+        # What a call adds waits for the next turn, for it is not taken in here.
+        while heap and heap[0][0] <= now:
+            call = pop(heap)[2]
+            try:
+                call.run(now)
+            except LEAVES_THE_LOOP:
+                raise
+            except BaseException as error:
+                report(call, error)
 
     def _take_in(self) -> None:
-        incoming, heap, numbers = self._incoming, self._heap, self._numbers
+        incoming, heap, numbers, push = self.incoming, self._heap, self._numbers, heapq.heappush
         while incoming:
             call = incoming.popleft()
-            heapq.heappush(heap, (call.when(), next(numbers), call))
+            push(heap, (call._when, next(numbers), call))
         if self.cancelled > _CANCELLED_AT_LEAST and self.cancelled * 2 > len(heap):
             heap[:] = [item for item in heap if not item[2].cancelled()]
             heapq.heapify(heap)
