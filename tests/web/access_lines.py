@@ -11,12 +11,11 @@ from typing import Any
 from sites import until
 
 COMBINED = re.compile(
-    r'(?P<peer>[!-~]+) - (?P<user>[!-~]+) \[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] '
+    r"(?P<peer>[!-~]+) - (?P<user>[!-~]+) \[(?P<time>\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4})\] "
     r'"(?P<request>[ !#-~]*)" (?P<status>\d{3}) (?P<bytes>\d+) "(?P<referer>[ !#-~]*)" "(?P<agent>[ !#-~]*)"'
 )
-KEYS = (
-    "time remote_addr remote_user method target protocol status body_bytes duration_us complete referer user_agent"
-).split()
+KEYS = ["time", "remote_addr", "remote_user", "method", "target", "protocol", "status", "body_bytes"]
+KEYS += ["duration_us", "complete", "referer", "user_agent"]
 
 
 def combined(line: str) -> dict[str, Any]:

@@ -350,7 +350,9 @@ def test_without_a_log_nothing_is_counted(serving: Serve) -> None:
 field_values = st.binary(max_size=60).map(
     lambda value: bytes(byte for byte in value if byte == 9 or 32 <= byte != 127).strip(b" \t")
 )
-targets = st.binary(max_size=60).map(lambda value: b"/" + bytes(byte for byte in value if 33 <= byte < 127 and byte != 63))
+targets = st.binary(max_size=60).map(
+    lambda value: b"/" + bytes(byte for byte in value if 33 <= byte < 127 and byte != 63)
+)
 
 
 @pytest.mark.parametrize("form", ["combined", "json"])

@@ -48,7 +48,7 @@ pub fn open(settings: &Bound<'_, PyAny>, server: &Bound<'_, PyAny>) -> PyResult<
         Ok(log) => Ok(Some(Arc::new(log))),
         Err(error) => {
             let reason = format!("cannot open the access log: {error}");
-            Err(PyOSError::new_err((error.raw_os_error(), reason, path)))
+            Err(PyOSError::new_err((error.raw_os_error(), reason, path.map(PathBuf::into_os_string))))
         }
     }
 }

@@ -32,6 +32,9 @@ use crate::log_event::Level;
 /// How long the last lines of a log may take that is dropped.
 const LAST_PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long the thread may take to see that its time is over.
+const GIVING_UP: Duration = Duration::from_millis(500);
+
 /// Where the lines go.
 pub enum Target {
     /// To the end of this file, which is made if there is none. It may be moved or deleted at any time.
@@ -106,10 +109,12 @@ impl AccessLog {
     /// What cannot be written because of an error is given up, and counted. What waits for a collector still waits.
     ///
     /// # Blocking
-    /// Until the deadline at most: a pipe that nobody reads may keep the thread beyond it.
+    /// Until a moment after the deadline at most: a pipe that nobody reads may keep the thread beyond it.
     pub fn close(&self, deadline: Instant) -> bool {
         let mut lines = self.buffer.lock();
         lines.close(deadline);
+        // The thread gives up at the deadline, and says so.
+        let deadline = deadline + GIVING_UP;
         self.buffer.changed.notify_all();
         if self.ask.is_some() {
             return true;
