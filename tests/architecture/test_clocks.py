@@ -19,7 +19,7 @@ WALL_CLOCK = {
 
 #: Those that tell somebody what time it is, which is no deadline.
 TELLS_THE_TIME = {"wiretask.examples.keyvalue.connection_commands"}
-RUST_TELLS_THE_TIME = {"binding": {"date"}}
+RUST_TELLS_THE_TIME = {"binding": {"date"}, "engine": {"access_log"}}
 
 
 def wall_clock_names(source: str) -> set[str]:

@@ -47,7 +47,11 @@ def rust_code(source: str) -> str:
         source,
         flags=re.DOTALL,
     )
-    return re.split(r"#\[cfg\((?:all\()?(?:test|loom)\b.*?\]\s*(?:pub )?mod \w+ \{", kept, maxsplit=1)[0]
+    return _before_tests(kept)
+
+
+def _before_tests(source: str) -> str:
+    return re.split(r"#\[cfg\((?:all\()?(?:test|loom)\b.*?\]\s*(?:pub )?mod \w+ \{", source, maxsplit=1)[0]
 
 
 def use_paths(code: str) -> set[str]:
@@ -88,7 +92,8 @@ def modules_of(crate: str) -> dict[str, str]:
     folder = CRATES / crate / "src"
     for path in sorted(folder.rglob("*.rs")):
         module = path.relative_to(folder).parts[0].removesuffix(".rs")
-        sources[module] = sources.get(module, "") + path.read_text()
+        # Tests come last in a file, not in a folder.
+        sources[module] = sources.get(module, "") + _before_tests(path.read_text())
     return sources
 
 
@@ -145,6 +150,8 @@ def test_the_search_finds_imports_and_paths_but_no_comments_strings_or_tests() -
     }
     assert roots_of(source) == {"crate", "pyo3", "socket2"}
     assert rust_graph("engine")["server"] >= {"connection"}
+    # In a folder, behind a file that ends with tests.
+    assert rust_graph("engine")["access_log"] >= {"signal_mask"}
     assert ATTACHING.search("Python::attach(|py| 1)")
     assert ATTACHING.search("py.detach(move || 1)")
 
@@ -183,6 +190,10 @@ def test_poll_loop_and_task_queue_do_not_know_each_other() -> None:
 def test_the_reactor_knows_nothing_of_servers_and_tasks() -> None:
     graph = rust_graph("engine")
     assert reachable(graph, "reactor") == {"level_trigger", "open_descriptors", "token"}
+
+
+def test_the_access_log_knows_no_socket_and_no_queue() -> None:
+    assert reachable(rust_graph("engine"), "access_log") & (SOCKET_SIDE | QUEUE_SIDE) == set()
 
 
 def test_consumers_do_not_know_each_other() -> None:
