@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable
 from importlib import metadata
 
+from .access_log import bench_access_log
 from .accounting import processors
 from .dispatching import bench_tasks
 from .echo import bench_echo, bench_pipelined
@@ -59,6 +60,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Report]] = {
     "http_idle": bench_http_idle,
     "http_dripping": bench_http_dripping,
     "http_large": bench_http_large,
+    "access_log": bench_access_log,
     "pages": bench_pages,
 }
 

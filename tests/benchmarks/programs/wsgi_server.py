@@ -2,10 +2,11 @@
 
     wsgi_server.py SERVER PORT THREADS
 
-The application is named by the environment variable BENCHMARK_APPLICATION. No server writes an access log, none has
-a limit of connections below what is measured.
+The application is named by the environment variable BENCHMARK_APPLICATION. No server writes an access log, but ours
+where BENCHMARK_ACCESS_LOG says which, and none has a limit of connections below what is measured.
 """
 
+import os
 import sys
 
 from wsgi_applications import application
@@ -16,7 +17,16 @@ CONNECTIONS = 20_000
 def run_wiretask(port, threads):
     import wiretask
 
-    wiretask.serve(application, host="127.0.0.1", port=port, threads=threads, connection_limit=CONNECTIONS)
+    log = {}
+    kind, path = os.environ.get("BENCHMARK_ACCESS_LOG"), os.environ.get("BENCHMARK_ACCESS_LOG_FILE")
+    if kind == "logger":
+        import logging
+
+        logging.basicConfig(filename=path, level=logging.INFO, format="%(message)s")
+        log = {"access_log": True}
+    elif kind:
+        log = {"access_log": path, "access_log_format": kind}
+    wiretask.serve(application, host="127.0.0.1", port=port, threads=threads, connection_limit=CONNECTIONS, **log)
 
 
 def run_waitress(port, threads):
