@@ -7,6 +7,7 @@ Strategy: lines are made, and written to files, in Rust (`rust/engine/src/access
 from __future__ import annotations
 
 import logging
+import os
 from typing import Any
 
 from wiretask import _native
@@ -43,7 +44,11 @@ class AccessLog:
         """Return what native threads are told of it; None: there is no log."""
         if self._target is None:
             return None
-        return {"path": None if self.logger is not None else self._target, "is_json": self._is_json}
+        path = None if self.logger is not None else self._target
+        if self.has_file:
+            # It is opened again and again, wherever the program has gone meanwhile.
+            path = os.path.abspath(str(path))
+        return {"path": path, "is_json": self._is_json}
 
     def deliver(self, native: _native.Server) -> None:
         """Hand the lines that wait to the logger, if there is one."""
