@@ -52,6 +52,7 @@ def run_bjoern(port, threads):
 def run_fastpysgi(port, threads):
     import fastpysgi
 
+    fastpysgi.server.loglevel = 0
     fastpysgi.server.read_buffer_size = 64 * 1024
     fastpysgi.server.tcp_nodelay = 1
     fastpysgi.server.max_content_length = 1 << 40
