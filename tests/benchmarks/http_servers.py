@@ -25,6 +25,7 @@ __all__ = ["PEERS", "WebServer", "available", "serve_http"]
 
 READY_SECONDS = 30.0
 NGINX = """
+{user}
 worker_processes 1;
 daemon off;
 pid {directory}/pid;
@@ -90,7 +91,9 @@ def _nginx(port: int, threads: int, directory: Path) -> list[str]:
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     temporary = " ".join(f"{kind}_temp_path {directory}/{kind};" for kind in kinds)
     file = os.environ.get("BENCHMARK_FILE", "/dev/null")
-    configuration.write_text(NGINX.format(directory=directory, port=port, temporary=temporary, file=file))
+    user = "user root;" if os.getuid() == 0 else ""  # who is to read the file
+    text = NGINX.format(directory=directory, port=port, temporary=temporary, file=file, user=user)
+    configuration.write_text(text)
     return ["nginx", "-c", str(configuration), "-p", str(directory)]
 
 

@@ -26,7 +26,8 @@ def wrk(server: WebServer, *, connections: int, seconds: float, pipeline: int = 
     if shutil.which("wrk") is None:
         raise MissingPeerError("no wrk")
     whole_seconds = max(1, round(seconds))
-    command = ["wrk", "-t1", "--timeout", "30s", f"-c{connections}", f"-d{whole_seconds}", "-s", str(PROGRAMS / "wrk_figures.lua")]
+    command = ["wrk", "-t1", "--timeout", "30s"]
+    command += [f"-c{connections}", f"-d{whole_seconds}", "-s", str(PROGRAMS / "wrk_figures.lua")]
     before = server.cpu_ns()
     done = subprocess.run(
         [*command, f"http://127.0.0.1:{server.port}/"],

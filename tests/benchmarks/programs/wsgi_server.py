@@ -30,8 +30,11 @@ def run_wiretask(port, threads):
 
 
 def run_waitress(port, threads):
+    import logging
+
     import waitress
 
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # it tells of every request that waits
     waitress.serve(
         application,
         host="127.0.0.1",
