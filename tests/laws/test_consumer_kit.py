@@ -48,6 +48,7 @@ def test_correct_consumers_pass_and_all_laws_were_checked() -> None:
         BufferedLine, short_lines, lambda value: value + b"\n" if b"\n" not in value else _refuse(), settings=SEARCH
     )
     assert (report.checked, report.not_checked) == (set(ConsumerLaw), {})
+    assert SEARCH.max_examples < report.examples <= 2 * SEARCH.max_examples, "one search, and the costs"
     report = check_stream_consumer(Netstring, netstrings, encode_netstring, values=telling_bytes(), settings=SEARCH)
     assert set(report.not_checked) == {ConsumerLaw.LINEAR_WORK}, "99 bytes are too few"
 

@@ -6,6 +6,7 @@ memory of the native ones are measured in the protocol crate.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from operator import attrgetter
@@ -144,6 +145,8 @@ KINDS = {
     ),
 }
 
+SEARCHES = Counter(type(kind.make()).__name__ for kind in KINDS.values() for _ in ("streams", "values"))
+
 every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS.keys())
 
 # Streams that went wrong once, or would, and where to cut them.
@@ -162,7 +165,10 @@ def test_consumer_provides_the_interface(kind: Kind) -> None:
 
 
 @every_kind
-def test_consumer_obeys_the_laws(kind: Kind) -> None:
+def test_consumer_obeys_the_laws(
+    kind: Kind, law_settings: Callable[[int], settings], count_examples: Callable[[str, int], None]
+) -> None:
+    name = type(kind.make()).__name__
     # What is larger is not tried: nobody waits for 2**64 bytes.
     max_bytes = kind.most_bytes if kind.most_bytes < 2**20 else None
     report = check_stream_consumer(
@@ -173,7 +179,9 @@ def test_consumer_obeys_the_laws(kind: Kind) -> None:
         value_of=kind.value_of,
         max_bytes=max_bytes,
         may_end_with_input=kind.may_end_with_input,
+        settings=law_settings(SEARCHES[name]),
     )
+    count_examples(name, report.examples)
     unseen = {ConsumerLaw.LINEAR_WORK} if kind.is_native or kind.max_bytes < 1000 else set()
     if max_bytes is None:
         unseen.add(ConsumerLaw.BOUNDED_MEMORY)

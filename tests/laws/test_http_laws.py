@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wiretask import consumers
@@ -30,10 +32,18 @@ STREAMS = {
 
 
 @pytest.mark.parametrize("name", STREAMS)
-def test_http_consumer_obeys_the_laws(name: str) -> None:
+def test_http_consumer_obeys_the_laws(
+    name: str, law_settings: Callable[[int], settings], count_examples: Callable[[str, int], None]
+) -> None:
     report = check_stream_consumer(
-        getattr(consumers, name), STREAMS[name], max_bytes=None, may_end_with_input=name == "HTTPResponse"
+        getattr(consumers, name),
+        STREAMS[name],
+        max_bytes=None,
+        may_end_with_input=name == "HTTPResponse",
+        # Long streams: each costs as much as ten of those in `test_consumer_laws.py`.
+        settings=law_settings(40),
     )
+    count_examples(name, report.examples)
     assert set(report.not_checked) <= {
         ConsumerLaw.ROUND_TRIP,
         ConsumerLaw.LINEAR_WORK,

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from wiretask.errors import IncompleteMessageError
 from wiretask.testing.consumer_cost import EndlessStream, check_limit, check_memory, check_work, is_visible
-from wiretask.testing.cuts import cut_at, cuts, single_bytes
+from wiretask.testing.cuts import cut_at, cut_by_chance, single_bytes
 from wiretask.testing.deliveries import Delivery
 from wiretask.testing.laws import ConsumerLaw, LawBroken
 from wiretask.testing.outcomes import Outcome, StreamConsumerLike
@@ -31,6 +31,8 @@ __all__ = ["ConsumerReport", "check_stream", "check_stream_consumer"]
 
 #: How many streams are stretched to see what they cost; each is long.
 _COST_EXAMPLES = 25
+#: As many times that are tried where most messages are over before something can be seen, which costs little.
+_COST_TRIES = 10
 #: As many streams that differ a little from one that was drawn are tried with it: that is much cheaper than drawing.
 _NEIGHBOURS = 6
 #: At each of so many first places a stream is cut in two, besides the cuts that are drawn.
@@ -45,6 +47,8 @@ class ConsumerReport:
 
     checked: frozenset[ConsumerLaw]
     not_checked: dict[ConsumerLaw, str]
+    #: How many examples Hypothesis has made for it.
+    examples: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,11 +114,11 @@ def check_stream_consumer(
         for pieces in ([example], single_bytes(example)):
             _check(subject, pieces, len(example) // 2, b"x")
     profile = settings if settings is not None else hypothesis.settings()
-    _search_streams(subject, streams, profile)
+    count = _search_streams(subject, streams, profile)
     if encode is not None and values is not None:
-        _search_values(subject, values, profile)
-    work_was_seen = _search_costs(subject, streams, memory_factor, profile)
-    return _report(subject, work_was_seen)
+        count += _search_values(subject, values, profile)
+    work_was_seen, cost_count = _search_costs(subject, streams, memory_factor, profile)
+    return _report(subject, work_was_seen, count + cost_count)
 
 
 def check_stream(
@@ -143,18 +147,25 @@ def check_stream(
     _check(subject, pieces, len(pieces[0]) if pieces else 0, what_follows)
 
 
-def _search_streams(subject: _Subject, streams: st.SearchStrategy[bytes], profile: hypothesis.settings) -> None:
-    """Have Hypothesis look for a stream, and make what it finds smaller."""
-    cut_streams = st.one_of(telling_bytes(), damaged(streams)).flatmap(cuts)
+def _search_streams(subject: _Subject, streams: st.SearchStrategy[bytes], profile: hypothesis.settings) -> int:
+    """Have Hypothesis look for a stream, and make what it finds smaller; return the number of examples.
+
+    It chooses the stream, and a number from which all else follows: choosing is what costs the most, and what is
+    found is made smaller here anyway.
+    """
+    count = 0
     found: list[Case] = []
 
     @hypothesis.settings(profile, **_quiet(profile))
-    @hypothesis.given(cut_streams, st.integers(0, 60), telling_bytes(8), st.integers(0, 2**32))
-    def search(pieces: list[bytes], place: int, what_follows: bytes, seed: int) -> None:
+    @hypothesis.given(st.one_of(telling_bytes(), damaged(streams)), st.integers(0, 2**32))
+    def search(stream: bytes, seed: int) -> None:
+        nonlocal count
+        count += 1
         random = Random(seed)
-        stream = b"".join(pieces)
-        neighbours = [mutated(stream, random) for _ in range(_NEIGHBOURS)]
-        for tried in (pieces, *(cut_at(other, [random.randint(0, len(other))]) for other in neighbours)):
+        for each in (stream, *(mutated(stream, random) for _ in range(_NEIGHBOURS))):
+            tried = cut_by_chance(each, random)
+            place = random.randint(0, 60)
+            what_follows = mutated(b"", random)
             try:
                 _check(subject, tried, place, what_follows)
             except LawBroken:
@@ -166,41 +177,53 @@ def _search_streams(subject: _Subject, streams: st.SearchStrategy[bytes], profil
     except LawBroken as error:
         error = smallest(lambda case: _check(subject, *case), found[0], error)
         raise _without_notes(error) from error.__cause__
+    return count
 
 
-def _search_values(subject: _Subject, values: st.SearchStrategy[Any], profile: hypothesis.settings) -> None:
+def _search_values(subject: _Subject, values: st.SearchStrategy[Any], profile: hypothesis.settings) -> int:
+    count = 0
+
     @hypothesis.settings(profile, **_quiet(profile))
     @hypothesis.given(values, telling_bytes(8))
     def search(value: Any, what_follows: bytes) -> None:
+        nonlocal count
+        count += 1
         _check_round_trip(subject, value, what_follows)
 
     try:
         search()
     except LawBroken as error:
         raise _without_notes(error) from error.__cause__
+    return count
 
 
 def _search_costs(
     subject: _Subject, streams: st.SearchStrategy[bytes], memory_factor: float, profile: hypothesis.settings
-) -> bool:
-    """Stretch streams, and look at what they cost; return whether work could be seen."""
-    work_was_seen = False
+) -> tuple[bool, int]:
+    """Stretch streams, and look at what they cost; return whether work could be seen, and the number of examples."""
+    seen = 0
+    count = 0
     visible = is_visible(subject.factory())
+    wanted = min(profile.max_examples, _COST_EXAMPLES)
 
     def check(endless: EndlessStream) -> None:
-        nonlocal work_was_seen
+        nonlocal seen
         if subject.max_bytes is not None:
             check_limit(subject.factory, endless, subject.max_bytes)
         if visible:
             check_memory(subject.factory, endless.take(_MEMORY_STREAM_BYTES), memory_factor)
-            work_was_seen |= check_work(subject.factory, endless)
+            seen += check_work(subject.factory, endless)
 
     quiet = _quiet(profile)
     quiet["phases"] = [phase for phase in quiet["phases"] if phase is not Phase.shrink]
 
-    @hypothesis.settings(profile, **quiet, max_examples=min(profile.max_examples, _COST_EXAMPLES))
+    @hypothesis.settings(profile, **quiet, max_examples=wanted * _COST_TRIES if visible else wanted)
     @hypothesis.given(streams, st.integers(0, 60), st.integers(0, 60), st.integers(1, 60))
     def search(stream: bytes, head_bytes: int, start: int, length: int) -> None:
+        nonlocal count
+        if seen >= wanted:
+            return
+        count += 1
         unit = stream[start : start + length] or b"a"
         head = stream[:head_bytes]
         if visible:
@@ -220,7 +243,7 @@ def _search_costs(
         search()
     except LawBroken as error:
         raise _without_notes(error) from error.__cause__
-    return work_was_seen
+    return seen > 0, count
 
 
 def _quiet(profile: hypothesis.settings) -> dict[str, Any]:
@@ -422,7 +445,7 @@ def _break(
     raise LawBroken(law, what, stream=stream, pieces=pieces, details=shown)
 
 
-def _report(subject: _Subject, work_was_seen: bool) -> ConsumerReport:
+def _report(subject: _Subject, work_was_seen: bool, examples: int) -> ConsumerReport:
     consumer = subject.factory()
     missing: dict[ConsumerLaw, str] = {}
     if subject.encode is None:
@@ -435,4 +458,4 @@ def _report(subject: _Subject, work_was_seen: bool) -> ConsumerReport:
             missing[ConsumerLaw.BOUNDED_MEMORY] = "native code, and no max_bytes"
     elif not work_was_seen:
         missing[ConsumerLaw.LINEAR_WORK] = "every message was over before the work for it could be counted"
-    return ConsumerReport(frozenset(ConsumerLaw) - set(missing), missing)
+    return ConsumerReport(frozenset(ConsumerLaw) - set(missing), missing, examples)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator
+from random import Random
 
 from hypothesis import strategies as st
 
@@ -38,6 +39,14 @@ def cut_at(data: bytes, places: Iterable[int]) -> list[bytes]:
     """Return `data` cut at these offsets, in any order; an offset beyond its end counts as its end."""
     ends = [*sorted(min(place, len(data)) for place in places), len(data)]
     return [data[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+
+def cut_by_chance(data: bytes, random: Random) -> list[bytes]:
+    """Return `data` cut at some places, mostly few, or into pieces of one length; pieces may be empty."""
+    if random.random() < 0.2:
+        return _cut_evenly(data, random.randint(1, max(1, len(data))))
+    count = random.choice((0, 1, 1, 2, 3, 5, _MAX_CUTS))
+    return cut_at(data, [random.randint(0, len(data)) for _ in range(count)])
 
 
 def single_bytes(data: bytes) -> list[bytes]:
