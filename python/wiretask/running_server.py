@@ -146,6 +146,7 @@ def _native_settings(adj: Adjustments, hooks: ServerHooks, name: str) -> dict[st
         "reports_open": hooks.reports_open,
         "reports_close": hooks.reports_close,
         "http": None,
+        "body_memory_bytes": None,
         "accepts_by_host": hooks.accepts,
         "io_threads": adj.io_threads,
         "recv_bytes": adj.recv_bytes,

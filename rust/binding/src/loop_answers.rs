@@ -45,6 +45,7 @@ impl LoopAnswers for HttpAnswers {
         let (status, text) = match refusal {
             Refusal::Stream(error) => (error.kind.status().unwrap_or(400), error.kind.description()),
             Refusal::Late => (408, "the request was not complete in time"),
+            Refusal::Unkept => (507, "the server has no room for the body"),
             Refusal::Unserved => (503, "too many requests wait to be served"),
         };
         let retry_after_seconds = (status == 503).then_some(self.retry_after_seconds);

@@ -164,6 +164,7 @@ impl Server {
             ("connections_lost", &stats.connections_lost),
             ("spool_failures", &stats.spool_failures),
             ("evicted", &stats.evicted),
+            ("bodies_in_files", &stats.bodies_in_files),
         ] {
             figures.set_item(name, counter.load(Ordering::Relaxed))?;
         }
@@ -255,6 +256,7 @@ fn config(settings: &Bound<'_, PyDict>, access_log: Option<Arc<AccessLog>>) -> P
             high_watermark_bytes,
             low_watermark_bytes: high_watermark_bytes / 2,
             max_unsent_bytes,
+            max_body_memory_bytes: item(settings, "body_memory_bytes")?.extract()?,
             output,
             idle_timeout_ms: milliseconds(&item(settings, "idle_timeout_seconds")?)?,
             request_timeout_ms: milliseconds(&item(settings, "request_timeout_seconds")?)?,

@@ -18,6 +18,7 @@ use mio::Interest;
 use wiretask_protocol::channel::{Action, CloseReason, Refusal, Timeout};
 
 use crate::accepting::Accepting;
+use crate::body_files::Kept;
 use crate::connection::{Connection, fd_of};
 use crate::linger::{LINGER_MS, Lingering, MAX_LINGERING};
 use crate::log_event::Level;
@@ -259,6 +260,13 @@ impl<H: Host> ChannelDriver<H> {
         for _ in 0..READ_BUDGET {
             let socket = {
                 let mut inner = connection.lock();
+                if inner.is_keeping_body() {
+                    drop(inner);
+                    match connection.keep_body() {
+                        Kept::All | Kept::Part => continue,
+                        Kept::Failed => return,
+                    }
+                }
                 if !inner.state.wants_input(limits) {
                     inner.state.pause_reading();
                     if readiness.is_error {
@@ -279,7 +287,17 @@ impl<H: Host> ChannelDriver<H> {
                 Ok(n) => {
                     core.stats.bytes_received.fetch_add(n as u64, Ordering::Relaxed);
                     let data = self.read_buffer.get(..n).unwrap_or(&[]);
-                    connection.lock().state.handle_bytes(data, make, limits, core.stamp_ms());
+                    let mut inner = connection.lock();
+                    inner.state.handle_bytes(data, make, limits, core.stamp_ms());
+                    let is_overflowing = inner.state.is_body_overflowing(limits);
+                    drop(inner);
+                    if is_overflowing {
+                        match connection.keep_body() {
+                            Kept::All => {}
+                            Kept::Part => continue,
+                            Kept::Failed => return,
+                        }
+                    }
                     // A short read has emptied the socket; an end of input behind it shows by itself.
                     if n < READ_BUFFER_BYTES && !connection.is_peer_gone() {
                         return;
@@ -418,6 +436,7 @@ impl<H: Host> ChannelDriver<H> {
             }
         }
         connection.end_spool();
+        connection.end_bodies();
         connection.release_writers_now();
         connection.let_go_if_over();
         self.count_reason(connection, reason);
@@ -429,7 +448,7 @@ impl<H: Host> ChannelDriver<H> {
         match reason {
             CloseReason::Finished | CloseReason::ProtocolError => !self.is_draining || socket.has_input(),
             CloseReason::Unserved => true,
-            CloseReason::RequestTimeout => self.core.config.mode.answers,
+            CloseReason::RequestTimeout | CloseReason::BodyFailed => self.core.config.mode.answers,
             CloseReason::EndOfInput => socket.has_input(),
             _ => false,
         }
@@ -477,6 +496,7 @@ impl<H: Host> ChannelDriver<H> {
             CloseReason::ConnectionLost => (&stats.connections_lost, Level::Debug),
             CloseReason::FileShrank => (&stats.connections_lost, Level::Warning),
             CloseReason::SpoolFailed => (&stats.spool_failures, Level::Debug),
+            CloseReason::SpoolFailed | CloseReason::BodyFailed => (&stats.spool_failures, Level::Debug),
             CloseReason::Evicted => (&stats.evicted, Level::Debug),
             CloseReason::Unserved => (&stats.refused, Level::Info),
             CloseReason::Finished | CloseReason::EndOfInput | CloseReason::Aborted => return,

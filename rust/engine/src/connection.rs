@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wiretask_protocol::channel::{Action, ChannelState, CloseReason, Work};
 use wiretask_protocol::native::NativeConsumer;
 
+use crate::body_files::BodyFiles;
 use crate::idle_order::Standing;
 use crate::output::Writer;
 use crate::poll_loop::LoopHandle;
@@ -75,6 +76,8 @@ pub(crate) struct Inner<H: Host> {
     pub(crate) files: Option<Box<SentFiles>>,
     /// What of it is counted in the statistics.
     pub(crate) spooled_counted: usize,
+    /// Bodies of requests that are too long for memory.
+    pub(crate) bodies: Option<Box<BodyFiles>>,
 }
 
 /// One peer. Every method may be called from any thread unless it says otherwise.
@@ -137,6 +140,7 @@ impl<H: Host> Connection<H> {
             spool: None,
             files: None,
             spooled_counted: 0,
+            bodies: None,
         };
         Self {
             core,
@@ -298,7 +302,9 @@ impl<H: Host> Connection<H> {
         work: Work<NativeConsumer>,
     ) -> Work<NativeConsumer> {
         let waits_behind = inner.state.watch_answers_of_next_work();
+        let old_body = if inner.bodies.is_some() { inner.hand_out_body() } else { None };
         drop(inner);
+        old_body.into_iter().for_each(|spool| self.core.spools.bury(spool));
         self.note_run_by_caller();
         self.core.stats.begun.fetch_add(1, Ordering::Relaxed);
         if waits_behind {
@@ -439,6 +445,7 @@ impl<H: Host> Connection<H> {
         drop(self.lock().take_socket());
         let _is_told_by_nobody = self.cancel_work();
         self.end_spool();
+        self.end_bodies();
         self.core.count_closed();
     }
 
@@ -524,6 +531,9 @@ impl<H: Host> Drop for Connection<H> {
         let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(channel) = inner.channel.take() {
             self.core.release(channel);
+        }
+        if let Some(bodies) = inner.bodies.take() {
+            bodies.into_spools().for_each(|spool| self.core.spools.bury(spool));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! channels to a `Host`; `worker_pool` and its queue know nothing of sockets. `reactor` is for loops in Python.
 mod accepting;
 pub mod access_log;
+pub mod body_files;
 mod channel_driver;
 mod clock;
 pub mod connection;

@@ -141,7 +141,9 @@ pub struct ServerStats {
     pub timeouts: AtomicU64,
     /// Connections reset or otherwise lost.
     pub connections_lost: AtomicU64,
-    /// Connections closed because their output could not be kept in a file.
+    /// Requests whose bodies were too long for memory.
+    pub bodies_in_files: AtomicU64,
+    /// Connections closed because their output, or the body of a request, could not be kept in a file.
     pub spool_failures: AtomicU64,
     /// Idle connections closed to make room for others.
     pub evicted: AtomicU64,
@@ -293,6 +295,23 @@ impl<H: Host> ServerCore<H> {
     /// A file for the output of one connection.
     pub(crate) fn new_spool(&self) -> io::Result<Spool> {
         Spool::new(&self.config.spool_directory, self.config.limits.output.max_spooled_bytes as u64)
+    }
+
+    /// A file for the body of one request.
+    pub(crate) fn new_body_file(&self) -> io::Result<Spool> {
+        Spool::new(&self.config.spool_directory, u64::MAX)
+    }
+
+    /// Tells the operator, once in a while, that bodies of requests cannot be kept.
+    pub(crate) fn log_body_failure(&self, error: &io::Error) {
+        if self.is_log_due(&self.spool_log_at_ms) {
+            let directory = self.config.spool_directory.display();
+            let text = format!(
+                "refusing a request whose body does not fit into memory: cannot keep it in a temporary file in \
+                 {directory}: {error}"
+            );
+            self.log(Level::Error, text);
+        }
     }
 
     /// Tells the operator, once in a while, that temporary files fail.

@@ -1,4 +1,4 @@
-//! `Spool`: output of one connection in a temporary file that has no name.
+//! `Spool`: output of one connection, or the body of a request, in a temporary file that has no name.
 //!
 //! The file is a ring: positions grow for ever and are wrapped around at its capacity, so it never gets
 //! longer than that, however long a slow reader lives; what is where is for the channel's state to say. It is
@@ -9,6 +9,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -75,6 +76,12 @@ impl Spool {
     fn before_the_end(&self, position: u64, length: usize) -> usize {
         let left = self.capacity - position % self.capacity;
         usize::try_from(left).map_or(length, |left| left.min(length))
+    }
+}
+
+impl AsFd for Spool {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 

@@ -33,6 +33,7 @@ impl LoopAnswers for Words {
         match refusal {
             Refusal::Stream(error) => error.kind.name().into(),
             Refusal::Late => b"late".to_vec(),
+            Refusal::Unkept => b"no room".to_vec(),
             Refusal::Unserved => b"busy".to_vec(),
         }
     }

@@ -17,6 +17,7 @@
 //!
 //! Source: `IStreamConsumer` of zope.server.
 use crate::error::{OutOfMemory, ProtocolError};
+use alloc::vec::Vec;
 
 /// A parser of one message. See the module for the laws it keeps.
 pub trait StreamConsumer {
@@ -50,6 +51,16 @@ pub trait StreamConsumer {
     /// by progress.
     fn is_in_body(&self) -> bool {
         false
+    }
+
+    /// How many bytes of the body are held, which `take_body` would give.
+    fn held_body_bytes(&self) -> usize {
+        0
+    }
+
+    /// Moves out what is held of the body, so that it need not stay in memory; the rest is still to come.
+    fn take_body(&mut self) -> Vec<u8> {
+        Vec::new()
     }
 
     /// Whether the peer says that it waits for a word before it sends the rest of the message.

@@ -6,12 +6,21 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-/// Completed requests, each with the number of bytes it took from the stream. The first is on the heap as well: of
-/// most connections none is there most of the time.
+/// A completed request.
+#[derive(Debug)]
+pub(crate) struct Ready<C> {
+    pub(crate) request: C,
+    /// What it took from the stream.
+    pub(crate) bytes: usize,
+    /// Of its body, what is kept in a file.
+    pub(crate) kept_bytes: u64,
+}
+
+/// Completed requests in order. The first is on the heap as well: of most connections none is there most of the time.
 #[derive(Debug)]
 pub(crate) struct ReadyRequests<C> {
-    first: Option<Box<(C, usize)>>,
-    rest: VecDeque<(C, usize)>,
+    first: Option<Box<Ready<C>>>,
+    rest: VecDeque<Ready<C>>,
     bytes: usize,
 }
 
@@ -29,22 +38,22 @@ impl<C> ReadyRequests<C> {
         self.bytes
     }
 
-    pub(crate) fn push(&mut self, request: C, bytes: usize) {
-        self.bytes += bytes;
+    pub(crate) fn push(&mut self, ready: Ready<C>) {
+        self.bytes += ready.bytes;
         match self.first {
-            None => self.first = Some(Box::new((request, bytes))),
-            Some(_) => self.rest.push_back((request, bytes)),
+            None => self.first = Some(Box::new(ready)),
+            Some(_) => self.rest.push_back(ready),
         }
     }
 
-    pub(crate) fn pop(&mut self) -> Option<C> {
-        let (request, bytes) = *self.first.take()?;
-        self.bytes -= bytes;
+    pub(crate) fn pop(&mut self) -> Option<Ready<C>> {
+        let ready = *self.first.take()?;
+        self.bytes -= ready.bytes;
         self.first = self.rest.pop_front().map(Box::new);
         if self.rest.is_empty() && self.rest.capacity() > 0 {
             self.rest = VecDeque::new();
         }
-        Some(request)
+        Some(ready)
     }
 }
 

@@ -5,6 +5,7 @@
 use crate::consumer::StreamConsumer;
 use crate::error::ProtocolError;
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 
 /// A consumer that can be made later, from something small.
 pub trait Seeded: StreamConsumer {
@@ -82,6 +83,14 @@ impl<C: Seeded> StreamConsumer for Lazy<C> {
 
     fn is_in_body(&self) -> bool {
         self.get().is_some_and(C::is_in_body)
+    }
+
+    fn held_body_bytes(&self) -> usize {
+        self.get().map_or(0, C::held_body_bytes)
+    }
+
+    fn take_body(&mut self) -> Vec<u8> {
+        self.get_mut().map_or_else(Vec::new, C::take_body)
     }
 
     fn awaits_go_ahead(&self) -> bool {

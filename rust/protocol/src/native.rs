@@ -144,6 +144,14 @@ impl StreamConsumer for NativeConsumer {
         each!(self, inner => inner.is_in_body())
     }
 
+    fn held_body_bytes(&self) -> usize {
+        each!(self, inner => inner.held_body_bytes())
+    }
+
+    fn take_body(&mut self) -> Vec<u8> {
+        each!(self, inner => inner.take_body())
+    }
+
     fn awaits_go_ahead(&self) -> bool {
         each!(self, inner => inner.awaits_go_ahead())
     }

@@ -33,6 +33,7 @@ fn any_ending() -> impl Strategy<Value = Event> {
         1 => Just(Event::CloseWhenDone),
         1 => Just(Event::Abort),
         1 => Just(Event::QueueRefuses),
+        1 => Just(Event::DiskFills),
     ]
 }
 

@@ -23,6 +23,7 @@ fn limits() -> ChannelLimits {
         high_watermark_bytes: 20,
         low_watermark_bytes: 6,
         max_unsent_bytes: 1000,
+        max_body_memory_bytes: None,
         output: OutputLimits { piece_bytes: 1000, max_memory_bytes: 1000, max_spooled_bytes: 0 },
         idle_timeout_ms: Some(1000),
         request_timeout_ms: Some(300),

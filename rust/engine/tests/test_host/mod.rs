@@ -135,6 +135,7 @@ pub fn config(name: &str) -> ServerConfig {
             high_watermark_bytes: 1 << 24,
             low_watermark_bytes: 1 << 22,
             max_unsent_bytes: 1 << 24,
+            max_body_memory_bytes: None,
             output: OutputLimits { piece_bytes: 1 << 16, max_memory_bytes: 1 << 20, max_spooled_bytes: 0 },
             idle_timeout_ms: None,
             request_timeout_ms: None,

@@ -1,6 +1,8 @@
 //! How a connection ends.
 
-use super::{ChannelLimits, ChannelState, CloseReason, Farewell, Phase, ReadyRequests, Refusal, Waiting};
+use super::{
+    ChannelLimits, ChannelState, CloseReason, Farewell, Grounds, Phase, ReadyRequests, Refusal, Waiting,
+};
 use crate::consumer::StreamConsumer;
 use crate::error::ErrorClass;
 
@@ -14,24 +16,32 @@ impl<C: StreamConsumer> ChannelState<C> {
     }
 
     /// Closes behind an answer of the loop's own, once what was written before has left.
-    pub(super) fn refuse(&mut self, refusal: Refusal, reason: CloseReason) {
+    pub(super) fn refuse(&mut self, grounds: Grounds, reason: CloseReason) {
         self.phase = Phase::Finishing;
         self.finish_reason = reason;
-        self.farewell = Farewell::Due(refusal);
+        self.farewell = Farewell::Due(grounds);
         self.drop_input();
     }
 
-    /// What the parser refuses is answered when all that came before it has been.
+    pub(super) fn refusal_on(&self, grounds: Grounds) -> Refusal {
+        match (grounds, self.error) {
+            (Grounds::Stream, Some(error)) => Refusal::Stream(error),
+            (Grounds::Late | Grounds::Stream, _) => Refusal::Late,
+            (Grounds::Unserved, _) => Refusal::Unserved,
+            (Grounds::Unkept, _) => Refusal::Unkept,
+        }
+    }
+
+    /// What cannot be taken is answered when all that came before it has been.
     pub(super) fn maybe_refuse(&mut self) {
-        if let Some(error) = self.error
-            && self.mode.answers
-            && self.phase == Phase::Open
-            && error.kind.status().is_some()
-            && self.ready.len() == 0
-            && !self.running
-            && !self.has_work()
-        {
-            self.refuse(Refusal::Stream(error), CloseReason::ProtocolError);
+        let (grounds, reason) = match self.error {
+            _ if self.is_body_unkept => (Grounds::Unkept, CloseReason::BodyFailed),
+            Some(error) if error.kind.status().is_some() => (Grounds::Stream, CloseReason::ProtocolError),
+            _ => return,
+        };
+        let is_its_turn = self.ready.len() == 0 && !self.running && !self.has_work();
+        if self.mode.answers && self.phase == Phase::Open && is_its_turn {
+            self.refuse(grounds, reason);
         }
     }
 
@@ -48,7 +58,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     pub fn expire(&mut self, reason: CloseReason) {
         let is_answered = self.mode.answers && !self.mode.raw && self.phase == Phase::Open;
         match reason {
-            CloseReason::RequestTimeout if is_answered => self.refuse(Refusal::Late, reason),
+            CloseReason::RequestTimeout if is_answered => self.refuse(Grounds::Late, reason),
             reason => self.abort(reason),
         }
     }
@@ -141,6 +151,8 @@ impl<C: StreamConsumer> ChannelState<C> {
         }
         let reason = if self.phase == Phase::Finishing {
             self.finish_reason
+        } else if self.is_body_unkept {
+            CloseReason::BodyFailed
         } else {
             match &self.error {
                 None => CloseReason::EndOfInput,

@@ -1,11 +1,15 @@
 //! What comes in: bytes are cut into requests, which wait for the worker.
 
-use super::{ChannelLimits, ChannelState, CloseReason, Phase, Waiting};
+use alloc::vec::Vec;
+
+use super::{ChannelLimits, ChannelState, CloseReason, Phase, Ready, Waiting};
 use crate::consumer::StreamConsumer;
 use crate::error::ProtocolError;
 
 /// So much of a body, or what is left of it, must come within the time limit of a request.
 pub const BODY_PROGRESS_BYTES: usize = 64 * 1024;
+/// What of a body comes behind what is kept is moved there in pieces of about this size.
+const KEPT_PIECE_BYTES: usize = 128 * 1024;
 
 impl<C: StreamConsumer> ChannelState<C> {
     /// Takes bytes read from the socket; `make` makes the consumer of the next request.
@@ -53,14 +57,14 @@ impl<C: StreamConsumer> ChannelState<C> {
             self.current_bytes += taken;
             if consumer.is_completed() {
                 let Some(request) = self.current.take() else { break };
-                let bytes = self.end_counts();
+                let (bytes, kept_bytes) = self.end_counts();
                 self.activity_ms = now_ms;
                 if let Some(error) = request.error() {
                     self.fail(*error);
                     break;
                 }
                 if !request.is_empty() {
-                    self.ready.push(request, bytes);
+                    self.ready.push(Ready { request, bytes, kept_bytes });
                 }
                 if is_one_the_last {
                     break;
@@ -84,10 +88,43 @@ impl<C: StreamConsumer> ChannelState<C> {
         }
     }
 
-    /// The current request is over; returns how much of the stream it took.
-    pub(super) const fn end_counts(&mut self) -> usize {
+    /// The current request is over; returns how much of the stream it took, and what of that is kept elsewhere.
+    pub(super) const fn end_counts(&mut self) -> (usize, u64) {
         self.body_mark = 0;
-        core::mem::replace(&mut self.current_bytes, 0)
+        (core::mem::replace(&mut self.current_bytes, 0), core::mem::replace(&mut self.kept_bytes, 0))
+    }
+
+    /// Whether `take_body_overflow` has something to give.
+    #[must_use]
+    pub fn is_body_overflowing(&self, limits: &ChannelLimits) -> bool {
+        let Some(limit) = limits.max_body_memory_bytes else { return false };
+        // What follows goes in pieces, however much might be held.
+        let limit = if self.kept_bytes == 0 { limit } else { limit.min(KEPT_PIECE_BYTES) };
+        self.current.as_ref().is_some_and(|current| current.held_body_bytes() > limit)
+    }
+
+    /// Takes what is too much of a body for memory, to be kept elsewhere, and where in the body it belongs; `None`:
+    /// it is not too much. Its request is handed out when it is complete, with what has come since
+    /// (`served_kept_bytes`). Such requests are handed out in the order in which this was first asked for each.
+    pub fn take_body_overflow(&mut self, limits: &ChannelLimits) -> Option<(u64, Vec<u8>)> {
+        if !self.is_body_overflowing(limits) {
+            return None;
+        }
+        let bytes = self.current.as_mut()?.take_body();
+        let position = self.kept_bytes;
+        self.kept_bytes += bytes.len() as u64;
+        Some((position, bytes))
+    }
+
+    /// What `take_body_overflow` gave could not be kept. The connection closes when what came before is answered,
+    /// and that is, if the loop has words of its own.
+    pub fn fail_body(&mut self) {
+        if self.phase == Phase::Open {
+            self.is_body_unkept = true;
+            self.input_ended = true;
+            // Nothing waits behind a request that is not complete.
+            self.current = None;
+        }
     }
 
     pub(super) fn is_ready_full(&self, limits: &ChannelLimits) -> bool {
@@ -133,8 +170,8 @@ impl<C: StreamConsumer> ChannelState<C> {
             match consumer.error() {
                 Some(error) => self.error = Some(*error),
                 None if consumer.is_completed() && !consumer.is_empty() => {
-                    let bytes = self.end_counts();
-                    self.ready.push(consumer, bytes);
+                    let (bytes, kept_bytes) = self.end_counts();
+                    self.ready.push(Ready { request: consumer, bytes, kept_bytes });
                 }
                 None => {}
             }

@@ -19,7 +19,7 @@ mod worker;
 
 use crate::consumer::StreamConsumer;
 use crate::error::ProtocolError;
-use crate::held_input::{ReadyRequests, Waiting};
+use crate::held_input::{Ready, ReadyRequests, Waiting};
 use crate::output::Output;
 pub use crate::output::{FileRange, Outgoing, OutputLimits, Spooling};
 pub use input::BODY_PROGRESS_BYTES;
@@ -37,9 +37,18 @@ enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Farewell {
     None,
-    Due(Refusal),
+    Due(Grounds),
     /// It is being written.
     Asked,
+}
+
+/// What is refused; the error of the stream has its own place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Grounds {
+    Stream,
+    Late,
+    Unserved,
+    Unkept,
 }
 
 /// The state of one connection. See the module documentation.
@@ -50,6 +59,12 @@ pub struct ChannelState<C> {
     current_bytes: usize,
     /// Of these, those that had come when the time for its body was last counted from anew; 0: it has none yet.
     body_mark: usize,
+    /// Of the body of `current`, what is kept elsewhere.
+    kept_bytes: u64,
+    /// The same of the request that was handed out last.
+    served_kept_bytes: u64,
+    /// The body of a request could not be kept: there is no more input.
+    is_body_unkept: bool,
     ready: ReadyRequests<C>,
     /// Read but not yet parsed (look-ahead is full), or raw bytes for the worker.
     waiting: Waiting,
@@ -105,6 +120,9 @@ impl<C: StreamConsumer> ChannelState<C> {
             current: None,
             current_bytes: 0,
             body_mark: 0,
+            kept_bytes: 0,
+            served_kept_bytes: 0,
+            is_body_unkept: false,
             ready: ReadyRequests::new(),
             waiting: Waiting::new(),
             output: Output::new(),
@@ -160,9 +178,9 @@ impl<C: StreamConsumer> ChannelState<C> {
             self.is_run_fresh = true;
             return Some(Action::StartTask);
         }
-        if let Farewell::Due(refusal) = self.farewell {
+        if let Farewell::Due(grounds) = self.farewell {
             self.farewell = Farewell::Asked;
-            return Some(Action::Refuse(refusal));
+            return Some(Action::Refuse(self.refusal_on(grounds)));
         }
         if self.is_go_ahead_due() {
             self.current.iter_mut().for_each(StreamConsumer::note_go_ahead);

@@ -24,6 +24,9 @@ pub struct ChannelLimits {
     pub low_watermark_bytes: usize,
     /// Unsent output beyond which no more is taken, unless none waits (at least the high watermark).
     pub max_unsent_bytes: usize,
+    /// So much of a body that is coming may be held in memory; what is beyond is to be kept elsewhere
+    /// (`take_body_overflow`). `None`: all of it.
+    pub max_body_memory_bytes: Option<usize>,
     /// What of the output is kept where.
     pub output: OutputLimits,
     /// A connection with nothing to do is closed after this many milliseconds; `None`: never.
@@ -68,6 +71,8 @@ pub enum Refusal {
     Late,
     /// No worker can be given the request.
     Unserved,
+    /// Its body could not be kept.
+    Unkept,
 }
 
 /// Why a connection was closed.
@@ -93,6 +98,8 @@ pub enum CloseReason {
     SpoolFailed,
     /// A file of which a part was being sent has become shorter.
     FileShrank,
+    /// The body of a request could not be kept.
+    BodyFailed,
     /// It had nothing to do, and another one needed its place.
     Evicted,
     /// The request could not be queued, and the peer was told.

@@ -1,6 +1,6 @@
 //! The worker that runs the channel: what it is given, and when it lets go.
 
-use super::{ChannelLimits, ChannelState, CloseReason, Phase, Refusal, Work};
+use super::{ChannelLimits, ChannelState, CloseReason, Grounds, Phase, Ready, Work};
 use crate::consumer::StreamConsumer;
 use crate::error::ProtocolError;
 
@@ -43,7 +43,8 @@ impl<C: StreamConsumer> ChannelState<C> {
         if self.mode.raw {
             return self.next_raw(limits);
         }
-        let request = self.ready.pop()?;
+        let Ready { request, kept_bytes, .. } = self.ready.pop()?;
+        self.served_kept_bytes = kept_bytes;
         if self.ready.len() == 0 && !self.waiting.is_empty() {
             self.parse_waiting(make, limits, now_ms);
         }
@@ -145,7 +146,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     /// Returns whether the close would have been reported; it will not be.
     pub fn cancel_task(&mut self) -> bool {
         if self.mode.answers && self.phase == Phase::Open && self.is_run_fresh && self.ready.len() > 0 {
-            self.refuse(Refusal::Unserved, CloseReason::Unserved);
+            self.refuse(Grounds::Unserved, CloseReason::Unserved);
             self.close_due = self.mode.report_close && self.is_known;
             self.is_known = false;
         } else {
@@ -164,6 +165,12 @@ impl<C: StreamConsumer> ChannelState<C> {
         self.abort(CloseReason::Aborted);
         self.running = false;
         self.tasks_waiting = self.is_known;
+    }
+
+    /// Of the body of the request that was handed out last, what is kept elsewhere; the rest is in the request.
+    #[must_use]
+    pub const fn served_kept_bytes(&self) -> u64 {
+        self.served_kept_bytes
     }
 
     /// The number of the run the worker is on; `None`: it does not have the channel.

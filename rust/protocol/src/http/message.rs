@@ -186,6 +186,14 @@ impl<H: Head> StreamConsumer for Message<H> {
         self.body.is_some() && !self.is_completed()
     }
 
+    fn held_body_bytes(&self) -> usize {
+        self.content.as_slice().len()
+    }
+
+    fn take_body(&mut self) -> Vec<u8> {
+        self.take_value()
+    }
+
     fn awaits_go_ahead(&self) -> bool {
         self.awaits_go_ahead && self.error.is_none()
     }

@@ -19,6 +19,8 @@ const READ_BYTES: usize = 16;
 const SPOOL_BYTES: usize = 31;
 /// The longest body of a note.
 const BODY_LIMIT: usize = 25;
+/// What of a body may be in memory.
+const BODY_MEMORY: usize = 6;
 /// What the loop says when it refuses, and when it lets the peer go ahead.
 const REFUSAL: &[u8] = b"no!";
 const GO_AHEAD: &[u8] = b"go";
@@ -40,6 +42,7 @@ fn limits() -> ChannelLimits {
         high_watermark_bytes: 20,
         low_watermark_bytes: 6,
         max_unsent_bytes: 40,
+        max_body_memory_bytes: Some(BODY_MEMORY),
         output: OutputLimits { piece_bytes: 7, max_memory_bytes: 9, max_spooled_bytes: SPOOL_BYTES },
         idle_timeout_ms: Some(1000),
         request_timeout_ms: Some(300),
@@ -73,6 +76,8 @@ pub enum Event {
     Abort,
     QueueRefuses,
     RequestBegun(bool),
+    /// From now on no body can be kept in a file.
+    DiskFills,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,8 +123,12 @@ pub struct Simulation {
     ring: Vec<u8>,
     /// What the sender is reading from the file, and what it has to find there.
     loading: Option<(u64, Vec<u8>)>,
+    /// The files with what was too much of bodies.
+    bodies: VecDeque<Vec<u8>>,
+    is_disk_full: bool,
     // What was seen.
     fed: Vec<u8>,
+    is_body_lost: bool,
     end_was_read: bool,
     fed_at_drain: Option<usize>,
     served: Vec<Vec<u8>>,
@@ -168,7 +177,10 @@ impl Simulation {
             spooling: None,
             ring: vec![0; SPOOL_BYTES],
             loading: None,
+            bodies: VecDeque::new(),
+            is_disk_full: false,
             fed: Vec::new(),
+            is_body_lost: false,
             end_was_read: false,
             fed_at_drain: None,
             served: Vec::new(),
@@ -246,6 +258,14 @@ impl Simulation {
     fn refuse(&mut self, refusal: Refusal) {
         assert!(self.mode.answers && self.refused.is_none() && self.aborted.is_none());
         assert_eq!(self.worker, Worker::Away, "answered over a worker's head");
+        if refusal == Refusal::Unkept {
+            assert!(self.is_body_lost);
+            assert_eq!(
+                self.served,
+                self.to_be_answered().notes,
+                "refused before what came earlier was answered"
+            );
+        }
         if let Refusal::Stream(error) = refusal {
             assert!(cut(&self.fed).has_error && self.state.error() == Some(&error));
             assert_eq!(
@@ -302,7 +322,24 @@ impl Simulation {
             self.fed.extend_from_slice(&piece);
             self.state.handle_bytes(&piece, make, &self.limits, self.now);
             self.check_held();
+            self.keep_body();
         }
+    }
+
+    fn keep_body(&mut self) {
+        let Some((position, bytes)) = self.state.take_body_overflow(&self.limits) else { return };
+        assert!(!bytes.is_empty());
+        if self.is_disk_full {
+            self.is_body_lost = true;
+            return self.state.fail_body();
+        }
+        if position == 0 {
+            self.bodies.push_back(Vec::new());
+        }
+        let file = self.bodies.back_mut().unwrap();
+        assert_eq!(position, file.len() as u64, "a hole in a body");
+        file.extend(bytes);
+        assert!(!self.state.is_body_overflowing(&self.limits), "too much of a body in memory");
     }
 
     fn check_held(&self) {
@@ -504,7 +541,12 @@ impl Simulation {
                     self.state.unsent_bytes() <= self.limits.high_watermark_bytes,
                     "started though much waits"
                 );
-                self.served.push(request.text());
+                let mut kept = Vec::new();
+                if self.state.served_kept_bytes() > 0 {
+                    kept = self.bodies.pop_front().unwrap();
+                    assert_eq!(kept.len() as u64, self.state.served_kept_bytes());
+                }
+                self.served.push(request.text_behind(&kept));
                 self.write(answer_bytes);
             }
             Work::Bytes(bytes) => {
@@ -621,6 +663,7 @@ impl Simulation {
                     self.is_attend_posted = true;
                 }
             }
+            Event::DiskFills => self.is_disk_full = true,
             Event::RequestBegun(has_begun) => {
                 if self.mode.raw && self.worker == Worker::Running {
                     self.state.set_request_begun(has_begun, self.now);
@@ -716,6 +759,7 @@ impl Simulation {
             if self.mode.raw {
                 assert_eq!(self.raw, self.fed);
             } else {
+                assert!(!self.is_body_lost, "what cannot be kept, and stays");
                 let Cut { notes, awaits_go_ahead, .. } = cut(&self.fed);
                 assert_eq!(self.served, notes, "a request is waiting and nobody runs it");
                 let is_let = self.let_ahead.contains(&notes.len());
@@ -737,6 +781,9 @@ impl Simulation {
         let before = cut(&self.fed[..fed]);
         if !before.is_unfinished || !self.mode.finishes_begun {
             return Cut { is_unfinished: false, ..before };
+        }
+        if self.is_body_lost {
+            return before;
         }
         let mut notes = whole.notes;
         if notes.len() == before.notes.len() {
@@ -763,6 +810,7 @@ impl Simulation {
         match self.refused {
             Some(Refusal::Late) => return assert_eq!(reason, CloseReason::RequestTimeout),
             Some(Refusal::Unserved) => return assert_eq!(reason, CloseReason::Unserved),
+            Some(Refusal::Unkept) => return assert_eq!(reason, CloseReason::BodyFailed),
             Some(Refusal::Stream(_)) | None => {}
         }
         if self.is_finish_asked {
@@ -777,6 +825,9 @@ impl Simulation {
         }
         let Cut { notes, has_error, is_unfinished, .. } = self.to_be_answered();
         assert_eq!(self.served, notes);
+        if self.is_body_lost {
+            return assert!(reason == CloseReason::BodyFailed && !self.mode.answers);
+        }
         assert_eq!(self.refused.is_some(), has_error && self.mode.answers);
         let expected = match (has_error, is_unfinished) {
             (true, _) => CloseReason::ProtocolError,

@@ -42,9 +42,9 @@ impl Note {
         }
     }
 
-    /// Line and body.
-    pub fn text(&self) -> Vec<u8> {
-        [&self.head[..], &self.body].concat()
+    /// Line and body, of which this was taken out before.
+    pub fn text_behind(&self, taken: &[u8]) -> Vec<u8> {
+        [&self.head[..], taken, &self.body].concat()
     }
 }
 
@@ -92,6 +92,18 @@ impl StreamConsumer for Note {
 
     fn is_started(&self) -> bool {
         self.line.is_started()
+    }
+
+    fn is_in_body(&self) -> bool {
+        self.missing > 0
+    }
+
+    fn held_body_bytes(&self) -> usize {
+        self.body.len()
+    }
+
+    fn take_body(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.body)
     }
 
     fn awaits_go_ahead(&self) -> bool {
