@@ -1024,6 +1024,10 @@ class Exchange:
         if the head has been sent, close so that the client sees that the answer is not whole."""
 
     @property
+    def body_file(self) -> Any:
+        """The file that the body of the request is in, to be closed when it has been answered; None: there is none."""
+
+    @property
     def head_sent(self) -> bool:
         """Whether the head has been sent, so that another answer is not possible any more."""
 

@@ -70,17 +70,20 @@ class WSGIChannel(ServerChannel):
                     continue
                 try:
                     environ = exchange.take_environ()
-                    if admit is not None:
-                        if (reason := admit(environ)) is not None:
-                            exchange.fail("400 Bad Request", reason.encode("utf-8", "replace") + b"\n")
-                            continue
-                        exchange.note_client(environ["REMOTE_ADDR"])
-                    result = application(environ, exchange.start_response)
-                    if not exchange.finish(result):
-                        _pass_on(exchange, result)
+                    if admit is not None and (reason := admit(environ)) is not None:
+                        exchange.fail("400 Bad Request", reason.encode("utf-8", "replace") + b"\n")
+                    else:
+                        if admit is not None:
+                            exchange.note_client(environ["REMOTE_ADDR"])
+                        result = application(environ, exchange.start_response)
+                        if not exchange.finish(result):
+                            _pass_on(exchange, result)
                 except BaseException as error:
                     self._handle_failure(exchange, environ, error)
                 environ = result = None
+                if (body_file := exchange.body_file) is not None:
+                    body_file.close()
+                    body_file = None
         except BaseException:
             # Only an asynchronous exception gets here, or a bug of ours: nothing may stay half done.
             self._give_up()

@@ -113,7 +113,7 @@ class WSGIServer(Server):
             "drops_forwarding": _drops_forwarding(adj),
         }
         http = {"ident": adj.ident, "retry_after_seconds": _RETRY_AFTER_SECONDS}
-        return {"wsgi": wsgi, "http": http}
+        return {"wsgi": wsgi, "http": http, "body_memory_bytes": adj.inbuf_overflow}
 
     def _signal_actions(self) -> dict[signal.Signals, Callable[[], object]]:
         return {signal.SIGUSR1: self.reopen_access_log} if self._access_log.has_file else {}

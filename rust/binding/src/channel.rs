@@ -14,6 +14,7 @@ use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyTuple};
 use wiretask_engine::connection::Next;
 use wiretask_engine::output::{Room, Wrote};
+use wiretask_engine::sent_file::SentFile;
 use wiretask_engine::server::Server as EngineServer;
 use wiretask_engine::socket::PeerAddress;
 use wiretask_protocol::channel::{CloseReason, Work};
@@ -441,7 +442,6 @@ fn to_python(
             let Some(settings) = &connection.core().host.wsgi else {
                 return consumers::wrap(py, NativeConsumer::HttpRequest(request)).map(Some);
             };
-            let Some(request) = request.into_made() else { return Ok(None) };
             return Exchange::begun_by(py, settings, connection, request);
         }
         Work::Request(consumer) => return consumers::wrap(py, consumer).map(Some),
@@ -498,6 +498,32 @@ pub(crate) fn write_all(
                 go_on(py, connection, wait, CloseReason::WriteTimeout)?;
             }
             Wrote::Closed => return Err(Disconnected),
+        }
+    }
+}
+
+/// Has a range of a file sent behind what was written.
+pub(crate) fn write_file(
+    py: Python<'_>,
+    connection: &Arc<PythonConnection>,
+    file: &Arc<SentFile>,
+    offset: u64,
+    length: u64,
+) -> Result<(), Disconnected> {
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    let mut deadline = None;
+    loop {
+        match connection.write_file(file, offset, length) {
+            Wrote::Closed => return Err(Disconnected),
+            Wrote::Full => {
+                let deadline = *deadline.get_or_insert_with(|| connection.write_deadline());
+                let wait = || connection.wait_for_room(Room::For(0), deadline, gil::exiting);
+                go_on(py, connection, wait, CloseReason::WriteTimeout)?;
+            }
+            Wrote::Buffered | Wrote::ShouldSend | Wrote::ShouldWait => {
+                gil::detached(py, Section::Send, || connection.send_now());
+                return Ok(());
+            }
         }
     }
 }

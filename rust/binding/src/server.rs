@@ -164,6 +164,7 @@ impl Server {
             ("connections_lost", &stats.connections_lost),
             ("spool_failures", &stats.spool_failures),
             ("evicted", &stats.evicted),
+            ("file_failures", &stats.file_failures),
             ("bodies_in_files", &stats.bodies_in_files),
         ] {
             figures.set_item(name, counter.load(Ordering::Relaxed))?;

@@ -7,7 +7,7 @@
 //! `Message::Attend`. It must not know what runs a task: that is the `Host`.
 
 use std::cell::Cell;
-use std::fs::File;
+use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +19,7 @@ use crate::body_files::BodyFiles;
 use crate::idle_order::Standing;
 use crate::output::Writer;
 use crate::poll_loop::LoopHandle;
-use crate::sent_files::SentFiles;
+use crate::sent_file::SentFile;
 use crate::server_core::{Host, Message, ServerCore};
 use crate::socket::{PeerAddress, PeerSocket};
 use crate::spool::Spool;
@@ -72,10 +72,10 @@ pub(crate) struct Inner<H: Host> {
     pub(crate) is_patience_over: bool,
     /// The file that output was moved to; there as long as output waits.
     pub(crate) spool: Option<Arc<Spool>>,
-    /// Files of which parts wait to be sent.
-    pub(crate) files: Option<Box<SentFiles>>,
     /// What of it is counted in the statistics.
     pub(crate) spooled_counted: usize,
+    /// Files of which ranges are to be sent, in order, one for each range.
+    pub(crate) files: VecDeque<Arc<SentFile>>,
     /// Bodies of requests that are too long for memory.
     pub(crate) bodies: Option<Box<BodyFiles>>,
 }
@@ -138,8 +138,8 @@ impl<H: Host> Connection<H> {
             writers: Vec::new(),
             is_patience_over: false,
             spool: None,
-            files: None,
             spooled_counted: 0,
+            files: VecDeque::new(),
             bodies: None,
         };
         Self {
@@ -545,13 +545,6 @@ impl<H: Host> std::fmt::Debug for Connection<H> {
 }
 
 impl<H: Host> Inner<H> {
-    /// Takes a file out of which nothing more is to be sent.
-    pub(crate) fn take_file(&mut self, source: u64) -> Option<Arc<File>> {
-        let file = self.files.as_mut()?.remove(source);
-        self.files.take_if(|files| files.is_empty());
-        file
-    }
-
     pub(crate) fn take_socket(&mut self) -> Option<Arc<PeerSocket>> {
         self.socket.take()
     }

@@ -22,7 +22,7 @@ mod polling_role;
 pub mod reactor;
 mod seat;
 mod seats;
-mod sent_files;
+pub mod sent_file;
 pub mod server;
 pub mod server_core;
 mod signal_mask;

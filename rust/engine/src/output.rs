@@ -5,7 +5,7 @@
 //! moved to the spool by whoever wrote it, and read back by the sender, in pieces. All system calls are
 //! made without a lock. It must not know what the bytes mean.
 
-use std::fs::File;
+use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use wiretask_protocol::channel::{CloseReason, FileRange, Outgoing, Taken};
 
 use crate::connection::{Connection, Inner, NO_TOKEN};
-use crate::sent_files::send_file_piece;
+use crate::sent_file::{SendFault, SentFile};
 use crate::server_core::{Host, Message};
 use crate::socket::PeerSocket;
 use crate::spool::Spool;
@@ -78,20 +78,19 @@ impl<H: Host> Connection<H> {
         if unsent > 0 && (is_much || !self.is_run_by_caller()) { Wrote::ShouldSend } else { Wrote::Buffered }
     }
 
-    /// Takes a part of a file for the peer, behind what was written. Never blocks; `send_now` is to be called.
-    ///
-    /// False: the connection is closed, or closing. A file that turns out to be shorter closes it.
-    pub fn write_file(&self, file: File, offset: u64, length: u64) -> bool {
+    /// Has a range of a file sent, behind all that was written before and from where it is: it is not read into
+    /// memory. Never blocks; never asks to wait. The file must stay as long: one that gets shorter ends the connection.
+    pub fn write_file(&self, file: &Arc<SentFile>, offset: u64, length: usize) -> Wrote {
         let mut inner = self.lock();
-        let source = inner.files.get_or_insert_default().add(file);
-        let taken = inner.state.handle_task_file(FileRange { source, offset, length }, self.core.stamp_ms());
-        if taken == Taken::All && length > 0 {
-            return true;
+        let range = FileRange { offset, length };
+        match inner.state.handle_task_file(range, &self.core.config.limits, self.core.stamp_ms()) {
+            Taken::All if length == 0 => return Wrote::Buffered,
+            Taken::All => {}
+            Taken::Full => return Wrote::Full,
+            Taken::Closed => return Wrote::Closed,
         }
-        let unused = inner.take_file(source);
-        drop(inner);
-        drop(unused);
-        taken == Taken::All
+        inner.files.push_back(Arc::clone(file));
+        Wrote::ShouldSend
     }
 
     /// Bytes that were written and not yet taken by the socket; and of these, those in the temporary file.
@@ -151,46 +150,48 @@ impl<H: Host> Connection<H> {
             && let Some(mut outgoing) = inner.state.begin_send(limits)
         {
             let (socket, spool) = (inner.socket.clone(), inner.spool.clone());
-            let source = outgoing.file().map(|range| range.source);
-            let file = source.and_then(|source| inner.files.as_ref()?.get(source));
+            let file = if outgoing.file().is_some() { inner.files.front().cloned() } else { None };
             self.note_spooled(&mut inner);
             drop(inner);
-            let is_loaded = load(spool.as_deref(), &mut outgoing);
-            let (sent, outcome) = match (&is_loaded, &socket) {
-                (Err(_), _) => (0, Ok(Sent::All)),
-                (Ok(()), Some(socket)) => send_some(socket, file.as_deref(), &mut outgoing),
-                (Ok(()), None) => (0, Err(io::ErrorKind::NotConnected.into())),
+            let mut is_loaded = load(spool.as_deref(), &mut outgoing);
+            let (sent, outcome) = match (&is_loaded, &socket, file.as_deref()) {
+                (Err(_), _, _) => (0, Ok(Sent::All)),
+                (Ok(()), None, _) => (0, Err(io::ErrorKind::NotConnected.into())),
+                (Ok(()), Some(socket), None) => send_some(socket, &mut outgoing),
+                (Ok(()), Some(socket), Some(file)) => match send_file(socket, file, &mut outgoing) {
+                    (sent, Ok(outcome)) => (sent, Ok(outcome)),
+                    (sent, Err(SendFault::Socket(error))) => (sent, Err(error)),
+                    (sent, Err(SendFault::File(error))) => {
+                        is_loaded = Err(error);
+                        (sent, Ok(Sent::All))
+                    }
+                },
             };
+            let is_file_sent = outgoing.file().is_some_and(|range| range.length == 0);
+            let is_file = file.is_some();
             let is_blocked = matches!(outcome, Ok(Sent::Blocked));
             if is_blocked && let Some(queued) = socket.as_ref().and_then(|socket| socket.queued_bytes().ok())
             {
                 self.queued_bytes.store(queued, Ordering::Relaxed);
             }
-            drop((socket, spool, file));
+            drop((socket, spool));
             self.core.stats.bytes_sent.fetch_add(sent as u64, Ordering::Relaxed);
             sent_bytes = sent_bytes.saturating_add(sent);
             inner = self.lock();
-            let is_done = outgoing.is_done();
             inner.state.handle_sent(outgoing, sent, is_blocked, self.core.stamp_ms());
-            if let Some(source) = source.filter(|_| is_done) {
-                let file = inner.take_file(source);
-                drop(inner);
-                drop(file);
-                inner = self.lock();
+            if is_file_sent {
+                inner.files.pop_front();
+                if inner.files.is_empty() {
+                    inner.files = VecDeque::new();
+                }
             }
             if let Err(error) = is_loaded {
-                inner.state.abort(CloseReason::SpoolFailed);
-                failure = Some(error);
+                inner.state.abort(if is_file { CloseReason::FileFailed } else { CloseReason::SpoolFailed });
+                failure = Some((error, is_file));
             }
-            match outcome {
-                Err(error) if source.is_some() && error.kind() == io::ErrorKind::UnexpectedEof => {
-                    inner.state.abort(CloseReason::FileShrank);
-                }
-                Err(_) => {
-                    self.note_peer_gone();
-                    inner.state.abort(CloseReason::ConnectionLost);
-                }
-                Ok(_) => {}
+            if outcome.is_err() {
+                self.note_peer_gone();
+                inner.state.abort(CloseReason::ConnectionLost);
             }
             self.release_writers(&mut inner);
             // A Unix socket is watched for writing only on demand.
@@ -203,8 +204,10 @@ impl<H: Host> Connection<H> {
         // The file is gone when nothing waits any more.
         let spool = if inner.state.unsent_bytes() == 0 { inner.spool.take() } else { None };
         drop(inner);
-        if let Some(error) = failure {
-            self.core.log_spool_failure(&error);
+        match failure {
+            Some((error, true)) => self.core.log_file_failure(&error),
+            Some((error, false)) => self.core.log_spool_failure(&error),
+            None => {}
         }
         if let Some(spool) = spool {
             self.core.spools.bury(spool);
@@ -269,7 +272,8 @@ impl<H: Host> Connection<H> {
     pub(crate) fn end_spool(&self) {
         let mut inner = self.lock();
         self.note_spooled(&mut inner);
-        let (spool, files) = (inner.spool.take(), inner.files.take());
+        let spool = inner.spool.take();
+        let files = std::mem::take(&mut inner.files);
         drop(inner);
         drop(files);
         if let Some(spool) = spool {
@@ -422,15 +426,34 @@ fn load(spool: Option<&Spool>, outgoing: &mut Outgoing) -> io::Result<()> {
     Ok(())
 }
 
-fn send_some(socket: &PeerSocket, file: Option<&File>, outgoing: &mut Outgoing) -> (usize, io::Result<Sent>) {
-    if outgoing.file().is_some() {
-        let Some(file) = file else { return (0, Err(io::ErrorKind::NotFound.into())) };
-        let (sent, outcome) = send_file_piece(socket, file, outgoing);
-        return (sent, outcome.map(|is_blocked| if is_blocked { Sent::Blocked } else { Sent::All }));
+/// Sends a chunk of a range of a file.
+fn send_file(
+    socket: &PeerSocket,
+    file: &SentFile,
+    outgoing: &mut Outgoing,
+) -> (usize, Result<Sent, SendFault>) {
+    let Some(range) = outgoing.file().filter(|range| range.length > 0) else { return (0, Ok(Sent::All)) };
+    match file.send(socket, range.offset, range.length) {
+        Ok(n) => {
+            outgoing.advance(n);
+            (n, Ok(Sent::All))
+        }
+        Err(SendFault::Socket(error)) if error.kind() == io::ErrorKind::WouldBlock => (0, Ok(Sent::Blocked)),
+        Err(fault) => (0, Err(fault)),
     }
+}
+
+/// What comes before a file leaves together with its beginning.
+#[cfg(target_os = "linux")]
+const MORE_FOLLOWS: libc::c_int = libc::MSG_MORE;
+#[cfg(not(target_os = "linux"))]
+const MORE_FOLLOWS: libc::c_int = 0;
+
+fn send_some(socket: &PeerSocket, outgoing: &mut Outgoing) -> (usize, io::Result<Sent>) {
     let mut sent = 0;
+    let flags = libc::MSG_NOSIGNAL | if outgoing.is_before_file() { MORE_FOLLOWS } else { 0 };
     while !outgoing.unsent().is_empty() {
-        match socket.send_with_flags(outgoing.unsent(), libc::MSG_NOSIGNAL) {
+        match socket.send_with_flags(outgoing.unsent(), flags) {
             Ok(0) => return (sent, Err(io::ErrorKind::WriteZero.into())),
             Ok(n) => {
                 outgoing.advance(n);

@@ -141,6 +141,8 @@ pub struct ServerStats {
     pub timeouts: AtomicU64,
     /// Connections reset or otherwise lost.
     pub connections_lost: AtomicU64,
+    /// Connections closed because a file that was to be sent could not be read.
+    pub file_failures: AtomicU64,
     /// Requests whose bodies were too long for memory.
     pub bodies_in_files: AtomicU64,
     /// Connections closed because their output, or the body of a request, could not be kept in a file.
@@ -204,6 +206,7 @@ pub struct ServerCore<H: Host> {
     /// Where temporary files end.
     pub(crate) spools: Arc<SpoolGrave>,
     spool_log_at_ms: AtomicU64,
+    file_log_at_ms: AtomicU64,
     limit_log_at_ms: AtomicU64,
     epoch: Instant,
     coarse_epoch_ms: u64,
@@ -223,6 +226,7 @@ impl<H: Host> ServerCore<H> {
             acceptor: OnceLock::new(),
             spools: Arc::default(),
             spool_log_at_ms: AtomicU64::new(0),
+            file_log_at_ms: AtomicU64::new(0),
             limit_log_at_ms: AtomicU64::new(0),
             epoch: Instant::now(),
             coarse_epoch_ms: coarse_millis(),
@@ -300,6 +304,16 @@ impl<H: Host> ServerCore<H> {
     /// A file for the body of one request.
     pub(crate) fn new_body_file(&self) -> io::Result<Spool> {
         Spool::new(&self.config.spool_directory, u64::MAX)
+    }
+
+    /// Tells the operator, once in a while, that files which are to be sent cannot be read.
+    pub(crate) fn log_file_failure(&self, error: &io::Error) {
+        if self.is_log_due(&self.file_log_at_ms) {
+            let text = format!(
+                "closing a connection in the middle of a file: it cannot be read, or has got shorter: {error}"
+            );
+            self.log(Level::Error, text);
+        }
     }
 
     /// Tells the operator, once in a while, that bodies of requests cannot be kept.

@@ -164,7 +164,7 @@ fn stream_of(lines: &[u8]) -> Vec<u8> {
 
 fn event_of(kind: u8, argument: u8) -> Event {
     let n = usize::from(argument);
-    match kind % 19 {
+    match kind % 20 {
         0 => Event::PeerSends(n % 40 + 1),
         1 => Event::PeerReads(n % 12 + 1),
         2 => Event::WorkerSteps(n % 30),
@@ -183,6 +183,7 @@ fn event_of(kind: u8, argument: u8) -> Event {
         15 => Event::CloseWhenDone,
         16 => Event::Abort,
         17 => Event::QueueRefuses,
-        _ => Event::DiskFills,
+        18 => Event::DiskFills,
+        _ => Event::WritesFile(n % 80),
     }
 }

@@ -3,9 +3,8 @@
 //! First what the sender has in hand or has given back, then what has moved to the spool (a file, kept
 //! by somebody else), then what is in memory. Two roles change it outside: one sender at a time, and
 //! one spooler at a time, which moves the oldest bytes in memory behind those in the spool. Memory is
-//! cut into pieces as it comes in, so that neither of them copies it or waits for the other.
-//!
-//! A part of a file may stand between bytes: it takes no memory, never moves to the spool, and is sent from where it is.
+//! cut into pieces as it comes in, so that neither of them copies it or waits for the other. Between the pieces may be
+//! ranges of files, which are sent from where they are and take no room.
 //!
 //! Laws (tested in `tests/output_laws.rs`): bytes leave in the order they were written, each once; what
 //! the spool holds stays within its limit and is not overwritten before it was read. It must not know a
@@ -15,15 +14,13 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::mem::take;
 
-/// A part of a file that somebody else keeps.
+/// A range of a file that is to be sent; which file, its owner knows: they are sent in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileRange {
-    /// Which file, by a number that its keeper gave.
-    pub source: u64,
-    /// Where the part begins.
+    /// Where it begins.
     pub offset: u64,
     /// How long it is.
-    pub length: u64,
+    pub length: usize,
 }
 
 /// A piece of output on its way to the socket: taken by `begin_send`, given back by `handle_sent`.
@@ -33,6 +30,7 @@ pub struct Outgoing {
     sent: usize,
     to_load: Option<(u64, usize)>,
     file: Option<FileRange>,
+    is_before_file: bool,
 }
 
 impl Outgoing {
@@ -48,33 +46,37 @@ impl Outgoing {
         self.bytes = bytes;
     }
 
-    /// What of a file is still to be sent, if this is a part of a file; its bytes are not here.
-    #[must_use]
-    pub const fn file(&self) -> Option<FileRange> {
-        self.file
-    }
-
-    /// Whether all of it has been sent.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.unsent().is_empty() && self.file.is_none_or(|file| file.length == 0)
-    }
-
     /// What is still to be sent.
     #[must_use]
     pub fn unsent(&self) -> &[u8] {
         self.bytes.get(self.sent..).unwrap_or(&[])
     }
 
+    /// What of a file is still to be sent, if this piece is a range of one and no bytes.
+    #[must_use]
+    pub const fn file(&self) -> Option<FileRange> {
+        self.file
+    }
+
+    /// Whether a range of a file comes right behind it.
+    #[must_use]
+    pub const fn is_before_file(&self) -> bool {
+        self.is_before_file
+    }
+
     /// Counts `n` more bytes as sent.
     pub fn advance(&mut self, n: usize) {
-        if let Some(file) = &mut self.file {
-            let n = file.length.min(n as u64);
-            file.offset = file.offset.saturating_add(n);
-            file.length -= n;
-            return;
+        match &mut self.file {
+            Some(range) => {
+                let n = n.min(range.length);
+                *range = FileRange { offset: range.offset + n as u64, length: range.length - n };
+            }
+            None => self.sent = self.bytes.len().min(self.sent.saturating_add(n)),
         }
-        self.sent = self.bytes.len().min(self.sent.saturating_add(n));
+    }
+
+    fn is_done(&self) -> bool {
+        self.unsent().is_empty() && self.file.is_none_or(|range| range.length == 0)
     }
 }
 
@@ -98,6 +100,7 @@ pub struct OutputLimits {
     pub max_spooled_bytes: usize,
 }
 
+/// What is kept behind the spool.
 #[derive(Debug)]
 enum Piece {
     Bytes(Vec<u8>),
@@ -109,12 +112,14 @@ enum Piece {
 pub(crate) struct Output {
     /// What the sender has given back.
     rest: Outgoing,
-    /// Full pieces, older than `tail`; no heap as long as there is none.
+    /// Full pieces and files, older than `tail`; no heap as long as there is none.
     pieces: VecDeque<Piece>,
+    /// How many of them are files.
+    queued_files: usize,
+    /// What of the unsent bytes is in files that are to be sent.
+    file_bytes: usize,
     tail: Vec<u8>,
     unsent_bytes: usize,
-    /// Of these, those that are in files.
-    file_bytes: usize,
     spooled_bytes: usize,
     /// With the spooler.
     spooling_bytes: usize,
@@ -128,11 +133,12 @@ pub(crate) struct Output {
 impl Output {
     pub(crate) const fn new() -> Self {
         Self {
-            rest: Outgoing { bytes: Vec::new(), sent: 0, to_load: None, file: None },
+            rest: Outgoing { bytes: Vec::new(), sent: 0, to_load: None, file: None, is_before_file: false },
             pieces: VecDeque::new(),
+            queued_files: 0,
+            file_bytes: 0,
             tail: Vec::new(),
             unsent_bytes: 0,
-            file_bytes: 0,
             spooled_bytes: 0,
             spooling_bytes: 0,
             loading_bytes: 0,
@@ -156,6 +162,30 @@ impl Output {
         self.unsent_bytes - self.spooled_bytes - self.spooling_bytes - self.file_bytes
     }
 
+    /// Of the unsent bytes, those in files that are to be sent: they take no room.
+    pub(crate) const fn file_bytes(&self) -> usize {
+        self.file_bytes
+    }
+
+    /// How many files wait behind other output.
+    pub(crate) const fn queued_files(&self) -> usize {
+        self.queued_files
+    }
+
+    /// Takes a range of a file behind all others.
+    pub(crate) fn push_file(&mut self, range: FileRange) {
+        if range.length == 0 {
+            return;
+        }
+        if !self.tail.is_empty() {
+            self.pieces.push_back(Piece::Bytes(take(&mut self.tail)));
+        }
+        self.pieces.push_back(Piece::File(range));
+        self.queued_files += 1;
+        self.file_bytes += range.length;
+        self.unsent_bytes += range.length;
+    }
+
     pub(crate) const fn is_sending(&self) -> bool {
         self.is_sending
     }
@@ -176,20 +206,6 @@ impl Output {
             self.pieces.push_back(Piece::Bytes(take(&mut self.tail)));
         }
         self.tail.extend_from_slice(rest);
-    }
-
-    /// Takes a part of a file behind all others.
-    pub(crate) fn push_file(&mut self, file: FileRange) {
-        if file.length == 0 {
-            return;
-        }
-        if !self.tail.is_empty() {
-            self.pieces.push_back(Piece::Bytes(take(&mut self.tail)));
-        }
-        let length = usize::try_from(file.length).unwrap_or(usize::MAX);
-        self.unsent_bytes = self.unsent_bytes.saturating_add(length);
-        self.file_bytes = self.file_bytes.saturating_add(length);
-        self.pieces.push_back(Piece::File(file));
     }
 
     /// Whether a sender would get something.
@@ -216,18 +232,35 @@ impl Output {
             self.loading_bytes = length;
             return Some(Outgoing { to_load: Some((position, length)), ..Outgoing::default() });
         }
-        Some(match self.take_oldest() {
-            Piece::Bytes(bytes) => Outgoing { bytes, ..Outgoing::default() },
-            Piece::File(file) => Outgoing { file: Some(file), ..Outgoing::default() },
-        })
+        if let Some(Piece::File(range)) = self.pieces.front() {
+            let file = Some(*range);
+            self.queued_files -= 1;
+            self.drop_oldest();
+            return Some(Outgoing { file, ..Outgoing::default() });
+        }
+        let bytes = self.take_oldest();
+        let is_before_file = matches!(self.pieces.front(), Some(Piece::File(_)));
+        Some(Outgoing { bytes, is_before_file, ..Outgoing::default() })
     }
 
-    fn take_oldest(&mut self) -> Piece {
-        let piece = self.pieces.pop_front().unwrap_or_else(|| Piece::Bytes(take(&mut self.tail)));
+    /// The oldest bytes; none if a file comes first.
+    fn take_oldest(&mut self) -> Vec<u8> {
+        match self.pieces.front_mut() {
+            None => take(&mut self.tail),
+            Some(Piece::File(_)) => Vec::new(),
+            Some(Piece::Bytes(bytes)) => {
+                let bytes = take(bytes);
+                self.drop_oldest();
+                bytes
+            }
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        self.pieces.pop_front();
         if self.pieces.is_empty() {
             self.pieces = VecDeque::new();
         }
-        piece
     }
 
     /// Gives back what `begin_send` took.
@@ -245,11 +278,11 @@ impl Output {
 
     /// Whether a spooler would get something.
     pub(crate) fn is_spool_due(&self, limits: &OutputLimits) -> bool {
+        // A file stays in its place, and so does what is behind it.
         let oldest = match self.pieces.front() {
-            Some(Piece::Bytes(bytes)) => bytes.len(),
-            // What is behind it has to wait for it.
-            Some(Piece::File(_)) => 0,
             None => self.tail.len(),
+            Some(Piece::Bytes(bytes)) => bytes.len(),
+            Some(Piece::File(_)) => 0,
         };
         let held = self.spooled_bytes + self.loading_bytes;
         self.spooling_bytes == 0
@@ -267,7 +300,7 @@ impl Output {
         if self.spooled_bytes + self.loading_bytes == 0 {
             self.spool_end = 0;
         }
-        let Piece::Bytes(bytes) = self.take_oldest() else { return None };
+        let bytes = self.take_oldest();
         self.spooling_bytes = bytes.len();
         Some(Spooling { position: self.spool_end, bytes })
     }

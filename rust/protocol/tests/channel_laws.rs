@@ -15,6 +15,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         8 => Just(Event::SendReturns),
         3 => (0usize..30).prop_map(Event::ForeignWrites),
         1 => (30usize..=LARGEST_WRITE).prop_map(Event::ForeignWrites),
+        2 => (0usize..80).prop_map(Event::WritesFile),
         6 => Just(Event::SpoolBegins),
         5 => Just(Event::SpoolReturns),
         2 => Just(Event::TasksQueued),

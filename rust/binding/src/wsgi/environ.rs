@@ -1,12 +1,15 @@
 //! The environ of a request: what the server says, what the request line says, and the fields.
 //!
 //! Strings are those of PEP 3333: each character stands for a byte. Nothing is decoded but the path, once.
+use std::io;
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBytes, PyDict, PyString, PyType};
+use wiretask_engine::body_files::BodyFile;
 use wiretask_protocol::http::framing::BodyFraming;
 use wiretask_protocol::http::grammar::Version;
 use wiretask_protocol::http::request::Request;
@@ -32,12 +35,15 @@ pub const OWN_KEYS: [&str; 11] = [
     "waitress.client_disconnected",
 ];
 
-/// Make the environ of `request`, whose body is moved out.
+/// Make the environ of `request`, whose body is moved out. A body that is in a file is `opened`, for the caller to
+/// close when the request has been answered.
 pub fn make<'py>(
     py: Python<'py>,
     settings: &WsgiSettings,
     connection: &Arc<PythonConnection>,
     request: &mut Request,
+    body_file: Option<&BodyFile>,
+    opened: &mut Option<Py<PyAny>>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let environ = settings.environ.bind(py).copy()?;
     let body = request.take_value();
@@ -70,11 +76,16 @@ pub fn make<'py>(
     }
     set_fields(py, settings, &environ, request)?;
     if request.head().framing() == BodyFraming::Chunked {
+        let length = body_file.map_or(body.len() as u64, BodyFile::length);
         // The application gets the body without its chunks, and can be told how long it is.
         environ.del_item(intern!(py, "HTTP_TRANSFER_ENCODING"))?;
-        environ.set_item(intern!(py, "CONTENT_LENGTH"), body.len().to_string())?;
+        environ.set_item(intern!(py, "CONTENT_LENGTH"), length.to_string())?;
     }
-    environ.set_item(intern!(py, "wsgi.input"), input(py, &body)?)?;
+    let input = match body_file {
+        Some(file) => opened.insert(input_of_file(py, file)?.unbind()).bind(py).clone(),
+        None => input(py, &body)?,
+    };
+    environ.set_item(intern!(py, "wsgi.input"), input)?;
     Ok(environ)
 }
 
@@ -164,4 +175,16 @@ fn input<'py>(py: Python<'py>, body: &[u8]) -> PyResult<Bound<'py, PyAny>> {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let class = CLASS.import(py, "io", "BytesIO")?;
     if body.is_empty() { class.call0() } else { class.call1((PyBytes::new(py, body),)) }
+}
+
+/// `wsgi.input`: a body that was too long for memory.
+fn input_of_file<'py>(py: Python<'py>, file: &BodyFile) -> PyResult<Bound<'py, PyAny>> {
+    static OPEN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let copy =
+        file.descriptor().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?.try_clone_to_owned()?;
+    let open = OPEN.get_or_try_init(py, || PyResult::Ok(py.import("io")?.getattr("open")?.unbind()))?;
+    let opened = open.bind(py).call1((copy.as_raw_fd(), "rb"))?;
+    // It is closed with the object from here on.
+    std::mem::forget(copy);
+    Ok(opened)
 }

@@ -11,17 +11,20 @@ use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError, PyValueErr
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use wiretask_engine::sent_file::SentFile;
 use wiretask_protocol::channel::CloseReason;
 use wiretask_protocol::http::answer::{
     AnswerBody, AnswerFault, AnswerHead, AnswerPlan, Asking, ServerFields, write_decimal,
 };
 use wiretask_protocol::http::encode;
 use wiretask_protocol::http::request::Request;
+use wiretask_protocol::lazy::Lazy;
+use wiretask_protocol::native::NativeConsumer;
 
 use super::access::Hit;
 use super::environ;
 use super::settings::WsgiSettings;
-use crate::channel::{Disconnected, disconnected, flush, write_all};
+use crate::channel::{Disconnected, disconnected, flush, write_all, write_file};
 use crate::date::with_date;
 use crate::errors::{Fault, to_exception};
 use crate::gil::{self, Section};
@@ -36,6 +39,8 @@ pub struct Exchange {
     connection: Arc<PythonConnection>,
     asking: Asking,
     answer: Mutex<Answer>,
+    /// The file that the body is in.
+    opened: Option<Py<PyAny>>,
     /// For the access log; `None`: there is none.
     hit: Option<Hit>,
 }
@@ -63,9 +68,18 @@ impl Exchange {
         py: Python<'_>,
         settings: &WsgiSettings,
         connection: &Arc<PythonConnection>,
-        mut request: Box<Request>,
+        request: Lazy<Request>,
     ) -> PyResult<Option<Py<PyAny>>> {
-        let environ = environ::make(py, settings, connection, &mut request)?;
+        let mut request = NativeConsumer::HttpRequest(request);
+        let body_file = connection.take_body_file(&mut request);
+        let NativeConsumer::HttpRequest(request) = request else { return Ok(None) };
+        let Some(mut request) = request.into_made() else { return Ok(None) };
+        let (body_file, is_lost) = match body_file {
+            Ok(file) => (file, false),
+            Err(_) => (None, true),
+        };
+        let mut opened = None;
+        let environ = environ::make(py, settings, connection, &mut request, body_file.as_ref(), &mut opened)?;
         let head = request.head();
         let asking = Asking {
             version: head.version(),
@@ -84,7 +98,12 @@ impl Exchange {
             is_ended: false,
         };
         let hit = Hit::begun_by(settings.access_log.as_ref(), request);
-        let exchange = Self { connection: Arc::clone(connection), asking, answer: Mutex::new(answer), hit };
+        let exchange =
+            Self { connection: Arc::clone(connection), asking, answer: Mutex::new(answer), opened, hit };
+        if is_lost {
+            drop(exchange.fail(py, "507 Insufficient Storage", b"the request could not be kept\n"));
+            return Ok(None);
+        }
         if is_connect {
             // What follows would be a tunnel's. Whether the client still reads the answer is its own affair.
             drop(exchange.fail(py, "501 Not Implemented", b"there is no proxy here\n"));
@@ -365,11 +384,8 @@ impl Exchange {
             }
             // SAFETY: the caller's descriptor is open for as long as this call lasts; it is only borrowed.
             let file = unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned();
-            let file = file.map_err(|error| to_exception(py, Fault::Io(&error)))?;
-            if !self.connection.write_file(file.into(), offset, part) {
-                return Err(disconnected(py));
-            }
-            flush(py, &self.connection, false)
+            let file = Arc::new(SentFile::new(file.map_err(|error| to_exception(py, Fault::Io(&error)))?));
+            write_file(py, &self.connection, &file, offset, part).map_err(|Disconnected| disconnected(py))
         });
         if sent.is_err() {
             self.lock().body_bytes = 0;
@@ -476,6 +492,12 @@ impl Exchange {
         if let Some(hit) = &self.hit {
             hit.note_client(address);
         }
+    }
+
+    /// The file that the body of the request is in, to be closed when it has been answered; None: there is none.
+    #[getter]
+    fn body_file(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.opened.as_ref().map(|file| file.clone_ref(py))
     }
 
     /// Whether the head has been sent, so that another answer is not possible any more.

@@ -3,6 +3,9 @@
 use super::{ChannelLimits, ChannelState, FileRange, Outgoing, Phase, Spooling, Taken};
 use crate::consumer::StreamConsumer;
 
+/// Files that may wait behind other output.
+const MAX_QUEUED_FILES: usize = 16;
+
 impl<C: StreamConsumer> ChannelState<C> {
     /// Takes output of a task, or of anybody who writes to the peer: all of it or nothing.
     pub fn handle_task_output(&mut self, data: &[u8], limits: &ChannelLimits, now_ms: u64) -> Taken {
@@ -19,15 +22,18 @@ impl<C: StreamConsumer> ChannelState<C> {
         Taken::All
     }
 
-    /// Takes a part of a file as output of a task. It counts as waiting, but is no memory, so any length is taken.
-    pub fn handle_task_file(&mut self, file: FileRange, now_ms: u64) -> Taken {
+    /// Takes a range of a file as output, to be sent in its turn and from where it is: `Outgoing::file`.
+    pub fn handle_task_file(&mut self, range: FileRange, limits: &ChannelLimits, now_ms: u64) -> Taken {
         if self.phase != Phase::Open {
             return Taken::Closed;
+        }
+        if !self.has_room_for(0, limits) {
+            return Taken::Full;
         }
         if self.output.unsent_bytes() == 0 {
             self.progress_ms = now_ms;
         }
-        self.output.push_file(file);
+        self.output.push_file(range);
         Taken::All
     }
 
@@ -58,11 +64,28 @@ impl<C: StreamConsumer> ChannelState<C> {
         self.output.push(data, &limits.output);
     }
 
-    /// Whether so many bytes of output would be taken. When none waits, any number is.
+    /// Whether so many bytes of output would be taken. When none waits, any number is; files do not count.
     #[must_use]
     pub const fn has_room_for(&self, length: usize, limits: &ChannelLimits) -> bool {
-        let unsent = self.output.unsent_bytes();
-        unsent == 0 || unsent.saturating_add(length) <= limits.max_unsent_bytes
+        let waiting = self.waiting_bytes();
+        let room = match self.output.queued_files() {
+            MAX_QUEUED_FILES.. => return false,
+            0 => limits.max_unsent_bytes,
+            // What is behind a file cannot move to the spool.
+            _ => limits.output.max_memory_bytes,
+        };
+        waiting == 0 || waiting.saturating_add(length) <= room
+    }
+
+    /// What waits without what is in files that are to be sent.
+    const fn waiting_bytes(&self) -> usize {
+        self.output.unsent_bytes() - self.output.file_bytes()
+    }
+
+    /// Of the unsent bytes, those in files that are to be sent.
+    #[must_use]
+    pub const fn unsent_file_bytes(&self) -> usize {
+        self.output.file_bytes()
     }
 
     /// Bytes written and not yet taken by the socket.
@@ -189,13 +212,13 @@ impl<C: StreamConsumer> ChannelState<C> {
     /// Whether a writer had better wait before it writes more.
     #[must_use]
     pub const fn is_above_high_watermark(&self, limits: &ChannelLimits) -> bool {
-        self.output.unsent_bytes() > limits.high_watermark_bytes
+        self.waiting_bytes() > limits.high_watermark_bytes
     }
 
     /// Whether writers that waited may go on.
     #[must_use]
     pub fn is_below_low_watermark(&self, limits: &ChannelLimits) -> bool {
-        self.output.unsent_bytes() <= limits.low_watermark_bytes || self.phase == Phase::Closed
+        self.waiting_bytes() <= limits.low_watermark_bytes || self.phase == Phase::Closed
     }
 
     /// Requests are held back from the high watermark on, and until the low one is reached again.

@@ -96,10 +96,10 @@ pub enum CloseReason {
     WriteTimeout,
     /// Output could not be kept: its temporary file failed.
     SpoolFailed,
-    /// A file of which a part was being sent has become shorter.
-    FileShrank,
     /// The body of a request could not be kept.
     BodyFailed,
+    /// A file that was to be sent could not be read, or had got shorter.
+    FileFailed,
     /// It had nothing to do, and another one needed its place.
     Evicted,
     /// The request could not be queued, and the peer was told.

@@ -8,8 +8,8 @@
 use std::collections::VecDeque;
 
 use wiretask_protocol::channel::{
-    Action, ChannelLimits, ChannelMode, ChannelState, CloseReason, Outgoing, OutputLimits, Refusal, Spooling,
-    Taken, Timeout, Work,
+    Action, ChannelLimits, ChannelMode, ChannelState, CloseReason, FileRange, Outgoing, OutputLimits,
+    Refusal, Spooling, Taken, Timeout, Work,
 };
 pub mod note;
 
@@ -61,6 +61,8 @@ pub enum Event {
     /// The send system call that is under way returns.
     SendReturns,
     ForeignWrites(usize),
+    /// The worker, or anybody, has so many bytes of a file sent.
+    WritesFile(usize),
     /// Somebody who wrote moves what is too much for memory to the spool, as far as one piece.
     SpoolBegins,
     /// The write to the file that is under way returns.
@@ -367,11 +369,21 @@ impl Simulation {
             self.loading = Some((position, bytes.clone()));
             outgoing.load(bytes);
         }
-        let length = outgoing.unsent().len();
+        let piece = match outgoing.file() {
+            // The files hold what belongs there.
+            Some(range) => {
+                let offset = usize::try_from(range.offset).unwrap();
+                self.written[offset..offset + range.length].to_vec()
+            }
+            None => {
+                assert!(outgoing.unsent().len() <= self.limits.output.piece_bytes);
+                outgoing.unsent().to_vec()
+            }
+        };
+        let length = piece.len();
         assert!(length > 0, "an empty send");
-        assert!(length <= self.limits.output.piece_bytes);
         let taken = length.min(self.room);
-        self.wire.extend_from_slice(&outgoing.unsent()[..taken]);
+        self.wire.extend_from_slice(&piece[..taken]);
         outgoing.advance(taken);
         self.room -= taken;
         let is_blocked = taken < length;
@@ -417,15 +429,16 @@ impl Simulation {
 
     fn write(&mut self, length: usize) {
         let was_closing = self.state.is_closing();
-        let first = u8::try_from(self.written.len() % 251).unwrap();
-        let data: Vec<u8> = (0..length).map(|index| first.wrapping_add(index as u8)).collect();
+        let data = self.next_data(length);
         if self.state.unsent_bytes() == 0 {
             self.last_progress = self.now;
             self.is_stalled = false;
         }
-        let unsent = self.state.unsent_bytes();
-        let has_room = unsent == 0 || unsent + length <= self.limits.max_unsent_bytes;
-        assert_eq!(self.state.has_room_for(length, &self.limits), has_room);
+        let waiting = self.state.unsent_bytes() - self.state.unsent_file_bytes();
+        let has_room = self.state.has_room_for(length, &self.limits);
+        assert!(!has_room || waiting == 0 || waiting + length <= self.limits.max_unsent_bytes);
+        let has_files = self.state.unsent_file_bytes() > 0;
+        assert!(has_room || has_files || (waiting > 0 && waiting + length > self.limits.max_unsent_bytes));
         match self.state.handle_task_output(&data, &self.limits, self.now) {
             Taken::All => {
                 assert!(!was_closing && has_room);
@@ -433,6 +446,24 @@ impl Simulation {
             }
             Taken::Full => assert!(!was_closing && !has_room),
             Taken::Closed => assert!(was_closing),
+        }
+    }
+
+    fn next_data(&self, length: usize) -> Vec<u8> {
+        let first = u8::try_from(self.written.len() % 251).unwrap();
+        (0..length).map(|index| first.wrapping_add(index as u8)).collect()
+    }
+
+    fn write_file(&mut self, length: usize) {
+        if self.state.unsent_bytes() == 0 {
+            self.last_progress = self.now;
+            self.is_stalled = false;
+        }
+        let range = FileRange { offset: self.written.len() as u64, length };
+        match self.state.handle_task_file(range, &self.limits, self.now) {
+            Taken::All => self.written.extend(self.next_data(length)),
+            Taken::Full => assert!(self.state.unsent_bytes() > 0),
+            Taken::Closed => assert!(self.state.is_closing()),
         }
     }
 
@@ -469,7 +500,8 @@ impl Simulation {
 
     /// Nobody holds more than the limits allow, where and as soon as it could be moved.
     fn check_output(&self) {
-        let (unsent, spooled) = (self.state.unsent_bytes(), self.state.spooled_bytes());
+        let files = self.state.unsent_file_bytes();
+        let (unsent, spooled) = (self.state.unsent_bytes() - files, self.state.spooled_bytes());
         let output = &self.limits.output;
         let own = self.let_ahead.len() * GO_AHEAD.len() + REFUSAL.len();
         assert!(unsent <= self.limits.max_unsent_bytes.max(LARGEST_WRITE) + own);
@@ -477,7 +509,10 @@ impl Simulation {
         let spooling = self.spooling.as_ref().map_or(0, |spooling| spooling.bytes.len());
         assert!(spooled + loading + spooling <= output.max_spooled_bytes || self.state.is_closed());
         let has_place = spooled + loading + output.piece_bytes <= output.max_spooled_bytes;
-        if self.spooling.is_none() && has_place && !self.state.is_spool_due(&self.limits) {
+        if files > 0 {
+            let most = output.max_memory_bytes.max(LARGEST_WRITE) + output.piece_bytes + own;
+            assert!(unsent <= self.limits.max_unsent_bytes.max(most));
+        } else if self.spooling.is_none() && has_place && !self.state.is_spool_due(&self.limits) {
             // A piece is with the sender, or was given back by it.
             assert!(
                 unsent - spooled <= output.max_memory_bytes.max(output.piece_bytes),
@@ -606,6 +641,12 @@ impl Simulation {
             Event::ForeignWrites(n) => {
                 self.write(n);
                 // As everybody who may: whether it sends or somebody else does is not its concern.
+                if !self.begin_send(Sender::Foreign) {
+                    self.attend_if_needed();
+                }
+            }
+            Event::WritesFile(n) => {
+                self.write_file(n);
                 if !self.begin_send(Sender::Foreign) {
                     self.attend_if_needed();
                 }
