@@ -22,17 +22,21 @@ import logging, sys, threading, time
 logging.basicConfig(format="%(levelname)s %(message)s", level=logging.ERROR)
 import wiretask
 
+def say(word):
+    sys.stdout.write(word + "\\n")  # at once, whole: several threads say something
+    sys.stdout.flush()
+
 def application(environ, start_response):
     path = environ["PATH_INFO"]
     if path == "/hang":
-        print("begun", flush=True)
+        say("begun")
         time.sleep(3600)
     if path == "/slow":
-        print("begun", flush=True)
+        say("begun")
         time.sleep(0.5)
     start_response("200 OK", [("Content-Type", "text/plain")])
     if path == "/blocks":
-        print("begun", flush=True)
+        say("begun")
         return blocks()
     if path == "/large":
         return [b"x" * 3_000_000]
@@ -81,7 +85,7 @@ def test_r36_what_is_being_answered_when_the_signal_comes_is_answered_whole(numb
 
 def test_r36_a_reader_that_still_takes_its_answer_gets_all_of_it() -> None:
     with program() as running:
-        peer = HTTPPeer(("127.0.0.1", int(running.read_line())), receive_buffer_bytes=4096)
+        peer = HTTPPeer(("127.0.0.1", int(running.read_line())), receive_buffer_bytes=65536)
         with peer:
             peer.send_request("GET", "/large")
             assert peer.read_head().status == 200
