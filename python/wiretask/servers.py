@@ -48,6 +48,8 @@ __all__ = ["Server"]
 
 _LOG = logging.getLogger("wiretask.server")
 _ACCESS_LOG = logging.getLogger("wiretask.access")
+
+_LOCK_STEP_SECONDS = 0.05
 _living_servers: weakref.WeakSet[Server] = weakref.WeakSet()
 _running_servers: weakref.WeakSet[Server] = weakref.WeakSet()
 
@@ -388,16 +390,26 @@ class Server(Dispatcher):
         self._is_stop_asked = True
         if patience is not None:
             self._stop_at = min(self._stop_at, time.monotonic() + patience)
+        # A worker cannot wait for the lock: who has it may have just started the server, and wait for the worker.
+        while not self._is_served_by_caller():
+            if not self._lock.acquire(timeout=_LOCK_STEP_SECONDS):
+                continue
+            try:
+                if self._is_served_by_caller():
+                    break
+                if self._state in ("starting", "stopping"):
+                    return False
+                if self._state != "stopped":
+                    self._finish_stop()
+                return self._was_clean
+            finally:
+                self._lock.release()
+        self._stop_elsewhere()
+        return False
+
+    def _is_served_by_caller(self) -> bool:
         running = self._running
-        if running is not None and running.is_served_by_caller():
-            self._stop_elsewhere()
-            return False
-        with self._lock:
-            if self._state in ("starting", "stopping"):
-                return False
-            if self._state != "stopped":
-                self._finish_stop()
-            return self._was_clean
+        return running is not None and running.is_served_by_caller()
 
     def _stop_elsewhere(self) -> None:
         """Have another thread stop: one that waits in `run`, or a new one."""

@@ -20,6 +20,7 @@ from wiretask.adjustments import Adjustments
 from wiretask.consumers import Line
 from wiretask.errors import ServerClosedError
 from wiretask.examples.echo import EchoChannel, EchoServer
+from wiretask.running_server import RunningServer
 
 DEADLINE_SECONDS = 20.0
 
@@ -184,6 +185,29 @@ def test_a_task_that_stops_its_server_begins_the_stop_and_is_answered(serving: A
     peer = connect(server)
     assert peer.ask(b"stop") == b"False"
     assert peer.read_to_end() == b""
+    assert ended(runner)
+    until(lambda: "stopped" in repr(server), "the end of the server")
+
+
+def test_a_task_that_stops_a_server_that_is_still_starting_does_not_wait_for_itself(
+    connect: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Server(wiretask.Server):
+        channel_class = StoppingChannel
+
+    server = Server("127.0.0.1", 0, adj=Adjustments(shutdown_timeout_seconds=60))
+    start_running = RunningServer.start
+
+    def start_and_be_asked_to_stop(*arguments: Any) -> RunningServer:
+        running = start_running(*arguments)
+        until(lambda: server._is_stop_asked, "the task to stop its server")
+        return running
+
+    monkeypatch.setattr(RunningServer, "start", start_and_be_asked_to_stop)
+    peer = connect(server)
+    peer.send(b"stop\n")  # it waits in the kernel, as the server listens already
+    runner = in_thread(server.run)
+    assert peer.read_line() == b"False\n"
     assert ended(runner)
     until(lambda: "stopped" in repr(server), "the end of the server")
 
