@@ -15,6 +15,7 @@ from wiretask.event_loop import EventLoop
 from wiretask.loop_entries import announced
 from wiretask.servers import Server
 from wiretask.tasks import Task, ThreadedTaskDispatcher
+from wiretask.tls_dispatcher import TLSDispatcher
 from wiretask.watched_map import WatchedMap
 from wiretask.wsgi import WSGIAdjustments, WSGIServer, create_server, serve
 
@@ -27,6 +28,7 @@ __all__ = [
     "ListenAddress",
     "Server",
     "ServerChannel",
+    "TLSDispatcher",
     "Task",
     "ThreadedTaskDispatcher",
     "WSGIAdjustments",

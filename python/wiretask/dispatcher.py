@@ -26,7 +26,15 @@ from zope.interface import implementer
 from wiretask.event_loop import close_all, loop, socket_map
 from wiretask.interfaces import IDispatcher
 from wiretask.logs import log_at
-from wiretask.loop_entries import DISCONNECTED_ERRNOS, ExitNow, SocketMap, announced, does_nothing, is_passive
+from wiretask.loop_entries import (
+    DISCONNECTED_ERRNOS,
+    ExitNow,
+    SocketMap,
+    announced,
+    does_nothing,
+    is_passive,
+    passes_on,
+)
 
 __all__ = ["Dispatcher", "ExitNow", "SocketAddress", "SocketMap", "close_all", "loop", "socket_map"]
 
@@ -44,7 +52,6 @@ _ACCEPT_PAUSE_SECONDS = 0.2
 _ACCEPT_WARNING_PAUSE_SECONDS = 10.0
 _CONNECTED_TYPES = {socket.SOCK_STREAM, socket.SOCK_SEQPACKET}
 _UNUSED_PAUSE_SECONDS = 0.2
-_OF_WRITERS = {"writable", "handle_write_event"}
 _CONNECT_BEGUN = {errno.EINPROGRESS, errno.EALREADY, errno.EWOULDBLOCK}
 
 
@@ -275,6 +282,7 @@ class Dispatcher:
             self.handle_connect_event()
         self.handle_read()
 
+    @passes_on
     def handle_write_event(self) -> None:
         """Find out what the write event means and call the handlers for it."""
         if self.accepting:
@@ -371,12 +379,11 @@ class Dispatcher:
 
     def _has_writer(self) -> bool:
         """Return whether a subclass (or the instance) defines what answers or handles write events."""
-        kind = type(self)
         return (
-            kind.writable is not Dispatcher.writable
-            or kind.handle_write_event is not Dispatcher.handle_write_event
-            or not is_passive(self.handle_write)
-            or not vars(self).keys().isdisjoint(_OF_WRITERS)
+            not is_passive(self.handle_write)
+            or not is_passive(self.handle_write_event)
+            or type(self).writable is not Dispatcher.writable
+            or "writable" in vars(self)
         )
 
     def _raise_pending_error(self) -> None:

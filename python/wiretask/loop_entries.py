@@ -33,6 +33,7 @@ __all__ = [
     "interest_of",
     "is_announced",
     "is_passive",
+    "passes_on",
 ]
 
 DISCONNECTED_ERRNOS = frozenset(
@@ -65,7 +66,8 @@ class LoopEntry(Protocol):
     """What an entry of the map must offer. `Dispatcher` does.
 
     Optional methods: `start_in_loop()`, called whenever a loop over the map begins, so it must bear
-    repetition; `write_interest()`, asked in place of `writable`. Optional attributes: `resting_until`, a time
+    repetition; `read_interest()` and `write_interest()`, asked in place of `readable` and `writable`. Optional
+    attributes: `resting_until`, a time
     of `time.monotonic()` before which it is not polled for input; `has_input`, true while it holds input that
     was read already: if it wants to read, it has a read event at once.
     """
@@ -117,6 +119,12 @@ def does_nothing(method: _Method) -> _Method:
     return method
 
 
+def passes_on(method: _Method) -> _Method:
+    """Mark a `handle_write_event` that only passes the event on to `handle_write`, and return it."""
+    method._passes_on = True  # type: ignore[attr-defined]
+    return method
+
+
 def is_announced(entry: Any) -> bool:
     """Return whether both `readable` and `writable` of an entry are marked, so that it need not be asked."""
     # `is True`: a fake may have every attribute one asks for.
@@ -125,13 +133,14 @@ def is_announced(entry: Any) -> bool:
 
 
 def is_passive(handler: Any) -> bool:
-    """Return whether a handler is marked as doing nothing."""
-    return getattr(handler, "_does_nothing", False) is True
+    """Return whether a handler is marked as doing nothing, or as passing on."""
+    return getattr(handler, "_does_nothing", False) is True or getattr(handler, "_passes_on", False) is True
 
 
 def interest_of(entry: Any) -> int:
     """Ask an entry and return what it is to be polled for: READ, URGENT, WRITE. Raises what it raises."""
-    interest = READ | URGENT if entry.readable() else 0
+    read_interest = getattr(entry, "read_interest", None) or entry.readable
+    interest = READ | URGENT if read_interest() else 0
     write_interest = getattr(entry, "write_interest", None)
     if write_interest is not None:
         return interest | WRITE if write_interest() else interest

@@ -251,5 +251,6 @@ class _Watch:
         #: It has a `writable` of its own, and all the attributes that are optional.
         self.is_asked_directly = (
             all(hasattr(type(entry), name) for name in ("accepting", "resting_until", "has_input"))
+            and not hasattr(type(entry), "read_interest")
             and getattr(getattr(entry, "writable", None), "_is_announced", False) is not True
         )
