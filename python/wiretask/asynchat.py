@@ -52,6 +52,8 @@ class async_chat(asyncore.dispatcher):  # noqa: N801 (the published name)
     def producer_fifo(self, pieces: Iterable[Any]) -> None:
         self._producer_fifo = _OutputQueue(pieces)
         self._producer_fifo.owner = weakref.ref(self)
+        if self._producer_fifo:
+            self.interest_changed()
 
     def collect_incoming_data(self, data: bytes) -> None:
         """Take input that belongs to the message that is coming in. To be overridden."""
