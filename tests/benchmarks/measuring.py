@@ -25,6 +25,7 @@ from .http_large import bench_http_large
 from .http_waiting import bench_http_waiting
 from .idle import bench_idle
 from .keyvalue import bench_keyvalue
+from .loops import bench_loops
 from .machinery import build_load_client
 from .pages import bench_pages
 from .results import Report, Results
@@ -35,6 +36,7 @@ from .tables import as_text, rows_of
 __all__ = ["BENCHMARKS", "measure_all", "release_build"]
 
 PEERS = (
+    "pyasyncore",
     "uvloop",
     "waitress",
     "zope.server",
@@ -51,6 +53,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Report]] = {
     "echo": bench_echo,
     "pipelined": bench_pipelined,
     "idle": bench_idle,
+    "loops": bench_loops,
     "keyvalue": bench_keyvalue,
     "slow": bench_slow,
     "hello": bench_hello,

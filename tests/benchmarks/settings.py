@@ -26,6 +26,7 @@ class Settings:
     ping_pong_tasks: int
     idle_connections: int
     many_idle_connections: int
+    idle_dispatchers: int
     idle_seconds: float
     redis_requests: int
     redis_pipelined_requests: int
@@ -43,6 +44,7 @@ FULL = Settings(
     ping_pong_tasks=10_000,
     idle_connections=8000,
     many_idle_connections=10_000,
+    idle_dispatchers=5000,
     idle_seconds=3.0,
     redis_requests=30_000,
     redis_pipelined_requests=120_000,
@@ -59,6 +61,7 @@ QUICK = Settings(
     ping_pong_tasks=5_000,
     idle_connections=2000,
     many_idle_connections=2000,
+    idle_dispatchers=1000,
     idle_seconds=1.0,
     redis_requests=10_000,
     redis_pipelined_requests=40_000,
