@@ -72,7 +72,6 @@ fn collector(server: &Bound<'_, PyAny>) -> PyResult<Target> {
 
 /// What is noted of an exchange while it lasts, for a server that has a log.
 pub struct Hit {
-    log: Arc<AccessLog>,
     request: Box<Request>,
     begun: Option<Instant>,
     /// Who asked, where a proxy is trusted to say so.
@@ -85,10 +84,9 @@ pub struct Hit {
 impl Hit {
     /// The hit of a request whose exchange begins; `None`: there is no log.
     pub fn begun_by(log: Option<&Arc<AccessLog>>, request: Box<Request>) -> Option<Self> {
-        let log = Arc::clone(log?);
-        let begun = log.has_duration().then(Instant::now);
+        let begun = log?.has_duration().then(Instant::now);
         let (is_answered, is_recorded) = (AtomicBool::new(false), AtomicBool::new(false));
-        Some(Self { log, request, begun, client: OnceLock::new(), is_answered, is_recorded })
+        Some(Self { request, begun, client: OnceLock::new(), is_answered, is_recorded })
     }
 
     /// Note who asked, if that is not who is connected.
@@ -107,6 +105,8 @@ impl Hit {
         if !is_own(connection) || self.is_recorded.swap(true, Ordering::Relaxed) {
             return;
         }
+        let wsgi = connection.core().host.wsgi.as_ref();
+        let Some(log) = wsgi.and_then(|wsgi| wsgi.access_log.as_ref()) else { return };
         let (status, body_bytes) = if self.is_answered.load(Ordering::Relaxed) {
             (status, body_bytes)
         } else if connection.is_peer_gone() || connection.is_closed() {
@@ -142,7 +142,7 @@ impl Hit {
                 *place = Some(value);
             }
         }
-        self.log.record(&record);
+        log.record(&record);
     }
 }
 

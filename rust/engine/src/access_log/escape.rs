@@ -36,16 +36,19 @@ pub(super) fn write_json(part: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
 }
 
-/// Write a number in at least so many digits.
-pub(super) fn write_padded(number: u32, width: u32, out: &mut Vec<u8>) {
-    let mut place = 10_u32.saturating_pow(width.saturating_sub(1));
-    while number / place >= 10 {
-        place *= 10;
+/// Write a number in at least so many digits, up to ten.
+pub(super) fn write_padded(mut number: u32, width: usize, out: &mut Vec<u8>) {
+    let mut digits = [b'0'; 10];
+    let mut begin = digits.len();
+    for digit in digits.iter_mut().rev() {
+        if number == 0 {
+            break;
+        }
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
+        begin -= 1;
     }
-    while place > 0 {
-        out.push(b'0' + (number / place % 10) as u8);
-        place /= 10;
-    }
+    out.extend_from_slice(&digits[begin.min(digits.len() - width)..]);
 }
 
 fn write_part(part: &[u8], out: &mut Vec<u8>, escape: impl Fn(u8, &mut Vec<u8>)) {

@@ -82,16 +82,16 @@ fn write_json_object(record: &Record<'_>, timestamps: &mut Timestamps, out: &mut
         }
     }
     let user = record.authorization.and_then(UserName::of_authorization);
-    write_member("remote_user", user.as_ref().map(UserName::as_bytes), out);
+    write_member(b",\"remote_user\":", user.as_ref().map(UserName::as_bytes), out);
     let (method, target, protocol) = match record.asked {
         Asked::Line { method, target, protocol } => (Some(method), Some(target), Some(protocol)),
         Asked::Raw(_) => (None, None, None),
     };
-    write_member("method", method, out);
-    write_member("target", target, out);
-    write_member("protocol", protocol, out);
+    write_member(b",\"method\":", method, out);
+    write_member(b",\"target\":", target, out);
+    write_member(b",\"protocol\":", protocol, out);
     if let Asked::Raw(line) = record.asked {
-        write_member("request_line", Some(line), out);
+        write_member(b",\"request_line\":", Some(line), out);
     }
     out.extend_from_slice(b",\"status\":");
     write_decimal(u64::from(record.status), out);
@@ -104,17 +104,15 @@ fn write_json_object(record: &Record<'_>, timestamps: &mut Timestamps, out: &mut
     }
     out.extend_from_slice(if record.is_complete { b",\"complete\":true" } else { b",\"complete\":false" });
     if let Some(reason) = record.refusal {
-        write_member("refusal", Some(reason.as_bytes()), out);
+        write_member(b",\"refusal\":", Some(reason.as_bytes()), out);
     }
-    write_member("referer", record.referer, out);
-    write_member("user_agent", record.user_agent, out);
+    write_member(b",\"referer\":", record.referer, out);
+    write_member(b",\"user_agent\":", record.user_agent, out);
     out.extend_from_slice(b"}\n");
 }
 
-fn write_member(name: &str, value: Option<&[u8]>, out: &mut Vec<u8>) {
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":");
+fn write_member(name: &[u8], value: Option<&[u8]>, out: &mut Vec<u8>) {
+    out.extend_from_slice(name);
     match value {
         Some(value) => write_json(value, out),
         None => out.extend_from_slice(b"null"),
