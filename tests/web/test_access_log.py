@@ -140,12 +140,17 @@ def test_every_request_of_many_connections_has_one_record(serving: Serve, log: L
     assert site.server.figures()["access_log_dropped"] == 0
 
 
-def test_the_bytes_are_those_of_the_body_however_it_is_framed(serving: Serve, log: Log) -> None:
+def test_the_bytes_are_those_of_the_body_however_it_is_framed(serving: Serve, log: Log, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_bytes(b"x" * 1234)
+
     def many(environ: dict[str, Any], start_response: Any) -> Any:
         kind = environ["PATH_INFO"]
         start_response({"/204": "204 No Content", "/304": "304 Not Modified"}.get(kind, "200 OK"), HEADERS)
         if kind == "/chunked":
             return iter([b"abc", b"", b"de"])
+        if kind == "/file":
+            return environ["wsgi.file_wrapper"](file.open("rb"))
         return [b"x" * 300_000] if kind == "/large" else [b"", b"abc"] if kind == "/plain" else []
 
     site = serving(many, validated=False, **log.settings)
@@ -154,7 +159,8 @@ def test_the_bytes_are_those_of_the_body_however_it_is_framed(serving: Serve, lo
     site.ask("HEAD", "/plain")
     site.ask("GET", "/204")
     site.ask("GET", "/304")
-    found = [(record["status"], record["body_bytes"], record["complete"]) for record in log.records(7)]
+    site.ask("GET", "/file")
+    found = [(record["status"], record["body_bytes"], record["complete"]) for record in log.records(8)]
     assert found == [
         (200, 3, True),
         (200, 5, True),
@@ -163,6 +169,7 @@ def test_the_bytes_are_those_of_the_body_however_it_is_framed(serving: Serve, lo
         (200, 0, True),
         (204, 0, True),
         (304, 0, True),
+        (200, 1234, True),
     ]
 
 
