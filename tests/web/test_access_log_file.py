@@ -259,7 +259,7 @@ print(figures["access_log_records"], figures["access_log_dropped"])
     old = path.with_suffix(".log.1").read_bytes()
     assert len(old) == 1000
     whole = old[: old.rindex(b"\n") + 1].decode().splitlines()
-    assert len(whole) + len(lines_of(path)) == records - dropped
+    assert len(whole) + len(numbers(path)) == records - dropped
     assert [combined(line)["request"] for line in whole] == [b"GET /%d HTTP/1.1" % n for n in range(len(whole))]
     assert errors.count("File too large") == 1, errors
     assert errors.count(f'can be written to "{path}" again; {dropped} records are lost') == 1, errors
