@@ -282,3 +282,27 @@ def test_subclass_works_as_a_python_parser() -> None:
     consumer = Shouting(object())
     consumer.received(b"GET /abc HTTP/1.1\r\nHost: a\r\n\r\n")
     assert consumer.shouted == "/ABC"
+
+
+def test_names_and_values_are_the_bytes_whatever_they_are() -> None:
+    names = [b"Host", b"host", b"HOST", b"HOs", b"Hosts", b"X", b"sec-ch-ua", b"Sec-Ch-Ua", b"!#$%&'*+-.^_`|~09az"]
+    value = bytes([*range(0x20, 0x7F), *range(0x80, 0x100)])
+    lines = [(name, value.strip() if number % 2 else b"") for number, name in enumerate(names[3:])]
+    head = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"".join(b"%b: %b\r\n" % line for line in lines) + b"\r\n"
+    request = HTTPRequest()
+    request.received(head)
+    expected = [("Host", "a"), *((name.decode(), text.decode("latin-1")) for name, text in lines)]
+    assert request.headers.lines == expected
+    assert list(request.headers) == list({name.lower(): name for name, _ in reversed(expected)}.values())[::-1]
+    for method in ("GET", "get", "G", "PROPFIND", "POST"):
+        request = HTTPRequest()
+        request.received(b"%b / HTTP/1.0\r\n\r\n" % method.encode())
+        assert request.method == method
+
+
+def test_str_of_a_name_that_is_in_nearly_every_head_is_shared() -> None:
+    first, second = HTTPRequest(), HTTPRequest()
+    for request in (first, second):
+        request.received(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert first.headers.lines[0][0] is second.headers.lines[0][0]
+    assert first.method is second.method

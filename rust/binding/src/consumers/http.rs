@@ -6,6 +6,7 @@ use super::arguments::{
     refuse_limit_as_adj, spec_error,
 };
 use super::body_sink::BodySink;
+use super::common_names::shared;
 use super::factory::ConsumerFactory;
 use super::http_headers::HTTPHeaders;
 use super::stream_consumer::StreamConsumer;
@@ -230,7 +231,7 @@ impl HTTPRequest {
     /// The method, as it is written.
     #[getter]
     fn method<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyString>> {
-        Self::text(slf, |request| request.head().method())
+        Self::ask(slf, |request| shared(slf.py(), request.head().method()))
     }
 
     /// The target, as it is written.

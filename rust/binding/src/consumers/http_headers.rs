@@ -1,4 +1,5 @@
 //! The fields of a head as a mapping. Holds the bytes; strings are made when they are asked for.
+use super::common_names::shared;
 use crate::latin1::latin1;
 use pyo3::exceptions::PyKeyError;
 use pyo3::prelude::*;
@@ -70,7 +71,7 @@ impl HTTPHeaders {
     }
 
     fn __iter__<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyIterator>> {
-        PyList::new(py, self.names(py).map(|name| latin1(py, name)).collect::<Vec<_>>())?.try_iter()
+        PyList::new(py, self.names(py).map(|name| shared(py, name)).collect::<Vec<_>>())?.try_iter()
     }
 
     /// The value of this name, or the default.
@@ -95,11 +96,8 @@ impl HTTPHeaders {
     /// Name and value of each line, in order.
     #[getter]
     fn lines<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
-        let pairs = PyList::empty(py);
-        for (name, value) in self.fields(py) {
-            pairs.append(PyTuple::new(py, [latin1(py, name), latin1(py, value)])?)?;
-        }
-        Ok(pairs)
+        let pair = |(name, value)| PyTuple::new(py, [shared(py, name), latin1(py, value)]);
+        PyList::new(py, self.fields(py).map(pair).collect::<PyResult<Vec<_>>>()?)
     }
 
     /// Name and value of each line as bytes, in order.

@@ -5,6 +5,7 @@
 //! natively. Must not know servers, tasks or sockets.
 mod arguments;
 mod body_sink;
+mod common_names;
 mod factory;
 mod framed;
 mod http;
