@@ -136,6 +136,19 @@ fn a_body_that_is_taken_as_it_comes_is_not_held() {
 }
 
 #[test]
+fn a_body_of_many_chunks_is_seldom_moved() {
+    let mut consumer = ConsumerSpec::chunked(HttpLimits::DEFAULT).unwrap().new_consumer();
+    let chunks = b"1\r\nx\r\n".repeat(1 << 14);
+    let (count, ()) = allocations(|| {
+        for chunk in chunks.chunks(6) {
+            consumer.received(chunk);
+        }
+    });
+    assert_eq!(consumer.value().len(), 1 << 14);
+    assert!(count <= 16, "{count} allocations: each may copy all that is held");
+}
+
+#[test]
 fn an_announced_body_allocates_nothing() {
     for framing in ["Content-Length: 1073741824\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n3fffffff\r\n"] {
         let stream = format!("POST / HTTP/1.1\r\nHost: a\r\n{framing}");

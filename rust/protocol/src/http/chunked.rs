@@ -88,9 +88,9 @@ impl ChunkedDecoder {
                 State::Data(missing) => {
                     let rest = &data[at..];
                     let len = usize::try_from(missing).map_or(rest.len(), |missing| missing.min(rest.len()));
-                    let max_len = content.as_slice().len() as u64 + missing;
                     at += len;
-                    if content.extend(&rest[..len], max_len).is_err() {
+                    // Other chunks may follow: room for this one only would have all moved for each.
+                    if content.extend(&rest[..len], self.limits.max_body_bytes).is_err() {
                         return (at, Err(ErrorKind::OutOfMemory { limit_bytes: self.content_bytes }));
                     }
                     self.state = match missing - len as u64 {
