@@ -28,6 +28,7 @@ from .keyvalue import bench_keyvalue
 from .loops import bench_loops
 from .machinery import build_load_client
 from .pages import bench_pages
+from .parsers import bench_parsers
 from .results import Report, Results
 from .settings import QUICK, Settings
 from .slow import bench_slow
@@ -40,6 +41,8 @@ PEERS = (
     "uvloop",
     "waitress",
     "zope.server",
+    "httptools",
+    "h11",
     "bjoern-binary",
     "fastpysgi",
     "granian",
@@ -65,6 +68,7 @@ BENCHMARKS: dict[str, Callable[[Settings], Report]] = {
     "http_large": bench_http_large,
     "access_log": bench_access_log,
     "pages": bench_pages,
+    "parsers": bench_parsers,
 }
 
 

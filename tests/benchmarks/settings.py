@@ -33,6 +33,7 @@ class Settings:
     slow_rounds: int
     http_seconds: float
     large_mib: int
+    parser_rounds: int
 
 
 FULL = Settings(
@@ -51,6 +52,7 @@ FULL = Settings(
     slow_rounds=3,
     http_seconds=3.0,
     large_mib=1024,
+    parser_rounds=21,
 )
 QUICK = Settings(
     rounds=2,
@@ -68,6 +70,7 @@ QUICK = Settings(
     slow_rounds=1,
     http_seconds=1.0,
     large_mib=128,
+    parser_rounds=5,
 )
 
 

@@ -19,6 +19,7 @@ from .document import DOCUMENT, PLOTS, RESULTS, rendered
 from .echo import strace_counts
 from .keyvalue import requests_per_second
 from .measuring import release_build
+from .parsers import BROWSER_GET, body_cases, even_lines, long_head, read_all, read_dribbled, read_lines, readlines
 from .plot import BAR, bars
 from .results import Case, Metric, Report, Results, Spread
 from .tables import as_markdown, as_text, rows_of
@@ -180,3 +181,19 @@ def test_a_debug_build_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:
         release_build()
     monkeypatch.setattr(_native, "__build_profile__", "release")
     assert release_build().endswith("release build")
+
+
+def test_what_parsers_are_measured_with_is_what_the_tables_say() -> None:
+    assert len(BROWSER_GET) == 703
+    method, path, headers = read_all()
+    assert (method, path, len(headers)) == ("GET", "/articles/2026/11/parsers", 14)
+    head = long_head(4096)
+    assert len(head) == 4096
+    assert read_dribbled([head[at : at + 1] for at in range(len(head))])
+    for lines in (20, 80, 200):
+        block = even_lines(lines)
+        assert len(block) == 64 * 1024
+        assert read_lines([block]) == readlines([block])
+    for _name, _size, sides in body_cases():
+        for _side, read in sides:
+            assert read()

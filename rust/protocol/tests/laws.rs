@@ -249,6 +249,27 @@ fn a_long_message_of_false_starts_costs_linear_work() {
     }
 }
 
+/// The figures are for tests/benchmarks, which runs this test for them.
+#[test]
+fn a_head_byte_by_byte_is_looked_at_less_than_three_times() {
+    let limits = HttpLimits { max_head_bytes: 1 << 20, max_fields: 10_000, ..HttpLimits::DEFAULT };
+    let mut figures = Vec::new();
+    for kibibytes in [1, 4, 16, 64, 256] {
+        let start = "GET / HTTP/1.1\r\nHost: a\r\n";
+        let field = format!("X-Filler: {}\r\n", "y".repeat(1012));
+        let head = format!("{start}{}\r\n", field.repeat(kibibytes));
+        let mut consumer = ConsumerSpec::http_request(limits).unwrap().new_consumer();
+        for byte in head.as_bytes() {
+            assert_eq!(consumer.received(&[*byte]), 1);
+        }
+        assert_eq!((consumer.is_completed(), consumer.error()), (true, None));
+        let examined = consumer.examined_bytes() as f64 / head.len() as f64;
+        assert!(examined <= 3.0, "{examined} bytes were looked at for each of {kibibytes} KiB");
+        figures.push(format!("{kibibytes} KiB {examined:.2}"));
+    }
+    println!("Bytes examined for each byte of a head that comes byte by byte: {}.", figures.join(", "));
+}
+
 /// A head that comes byte by byte, in one line without end, in many lines, or as chunks: work follows the bytes.
 #[test]
 fn a_dribbled_http_message_costs_linear_work() {
