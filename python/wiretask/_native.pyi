@@ -1025,7 +1025,7 @@ class Exchange:
 
     @property
     def body_file(self) -> Any:
-        """The file that the body of the request is in, to be closed when it has been answered; None: there is none."""
+        """The file that the body of the request is in, to be closed once it is answered; None: there is none."""
 
     @property
     def head_sent(self) -> bool:
