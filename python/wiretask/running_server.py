@@ -147,6 +147,7 @@ def _native_settings(adj: Adjustments, hooks: ServerHooks, name: str) -> dict[st
         "reports_close": hooks.reports_close,
         "http": None,
         "body_memory_bytes": None,
+        "streams_bodies": False,
         "accepts_by_host": hooks.accepts,
         "io_threads": adj.io_threads,
         "recv_bytes": adj.recv_bytes,

@@ -244,6 +244,7 @@ fn config(settings: &Bound<'_, PyDict>, access_log: Option<Arc<AccessLog>>) -> P
             raw: spec.is_none(),
             report_open: item(settings, "reports_open")?.extract()?,
             report_close: item(settings, "reports_close")?.extract()?,
+            streams_bodies: item(settings, "streams_bodies")?.extract()?,
             finishes_begun: !item(settings, "http")?.is_none(),
             ..ChannelMode::PLAIN
         },

@@ -282,7 +282,9 @@ impl<H: Host> ChannelDriver<H> {
             match outcome {
                 Ok(0) => {
                     connection.note_peer_gone();
-                    return connection.lock().state.handle_end_of_input();
+                    let mut inner = connection.lock();
+                    inner.state.handle_end_of_input();
+                    return connection.release_writers(&mut inner);
                 }
                 Ok(n) => {
                     core.stats.bytes_received.fetch_add(n as u64, Ordering::Relaxed);
@@ -290,6 +292,8 @@ impl<H: Host> ChannelDriver<H> {
                     let mut inner = connection.lock();
                     inner.state.handle_bytes(data, make, limits, core.stamp_ms());
                     let is_overflowing = inner.state.is_body_overflowing(limits);
+                    // A worker may wait for the body.
+                    connection.release_writers(&mut inner);
                     drop(inner);
                     if is_overflowing {
                         match connection.keep_body() {
@@ -560,6 +564,7 @@ impl<H: Host> ChannelDriver<H> {
             }
             Timeout::Expired(reason) => {
                 connection.lock().state.expire(reason);
+                connection.release_writers_now();
                 self.attend_to(&connection, token);
                 if self.entries.get(token).is_none() {
                     return;
@@ -593,6 +598,7 @@ impl<H: Host> ChannelDriver<H> {
             self.read(connection, token, ONLY_READABLE);
         }
         connection.lock().state.drain();
+        connection.release_writers_now();
         self.attend_to(connection, token);
     }
 }

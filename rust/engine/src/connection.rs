@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use wiretask_protocol::channel::{Action, ChannelState, CloseReason, Work};
+use wiretask_protocol::channel::{Action, BodyPiece, ChannelState, CloseReason, Work};
 use wiretask_protocol::native::NativeConsumer;
 
 use crate::body_files::BodyFiles;
@@ -311,6 +311,41 @@ impl<H: Host> Connection<H> {
             self.home.post(Message::FlushSoon(Token(self.token.load(Ordering::Acquire))));
         }
         work
+    }
+
+    /// Takes up to so many bytes (at least 1) of the body of the request that the worker has, if it was handed out
+    /// before its body had come (`ChannelMode::streams_bodies`); else it is the end at once. After `Wait`,
+    /// `wait_for_body` is to be called, which also sends the word that a peer waits for. Never blocks.
+    ///
+    /// The body is at its end with the next `start_work`; what was not taken of it is thrown away.
+    pub fn take_body(&self, max_bytes: usize) -> BodyPiece {
+        let (limits, stamp_ms) = (&self.core.config.limits, self.core.stamp_ms());
+        let mut inner = self.lock();
+        let piece = inner.state.take_body(max_bytes, stamp_ms);
+        if piece == (BodyPiece::Wait { needs_go_ahead: true })
+            && let Some(answers) = &self.core.config.loop_answers
+        {
+            inner.state.handle_go_ahead(answers.go_ahead(), limits, stamp_ms);
+        }
+        let needs_owner = inner.state.needs_owner(limits);
+        drop(inner);
+        if needs_owner {
+            self.attend();
+        }
+        piece
+    }
+
+    /// Whether the request that the worker has was handed out before its body had come, which is for `take_body`.
+    #[must_use]
+    pub fn is_body_streamed(&self) -> bool {
+        self.lock().state.is_body_streamed()
+    }
+
+    /// Whether the connection closes behind an answer that is given without asking for the body: the peer waits for
+    /// a word before it sends it.
+    #[must_use]
+    pub fn is_body_unasked(&self) -> bool {
+        self.lock().state.is_body_unasked()
     }
 
     /// Lets the channel go; its output is sent in a moment, with that of others. False: `finish_work` is to be called.

@@ -52,6 +52,8 @@ pub enum Room {
     Low,
     /// So many bytes would be taken.
     For(usize),
+    /// Not for output: `take_body` has something to give.
+    Body,
 }
 
 /// A thread that waits for output to leave.
@@ -281,7 +283,7 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    fn release_writers(&self, inner: &mut Inner<H>) {
+    pub(crate) fn release_writers(&self, inner: &mut Inner<H>) {
         if inner.is_patience_over && inner.state.is_below_low_watermark(&self.core.config.limits) {
             inner.is_patience_over = false;
         }
@@ -306,6 +308,7 @@ impl<H: Host> Connection<H> {
             Room::Empty => inner.state.unsent_bytes() == 0,
             Room::Low => inner.state.is_below_low_watermark(limits),
             Room::For(length) => inner.state.has_room_for(length, limits),
+            Room::Body => inner.state.is_body_ready(),
         }
     }
 
@@ -333,6 +336,15 @@ impl<H: Host> Connection<H> {
         should_stop: impl Fn() -> bool,
     ) -> bool {
         self.wait(room, deadline, STOP_CHECK, should_stop) == Waited::Room
+    }
+
+    /// Sends what waits, and waits until `take_body` has something to give; false: the connection closed (and
+    /// `take_body` says so) or `should_stop` says so.
+    ///
+    /// # Blocking
+    /// Until the peer goes on with the body; the time limit of requests ends it, once the peer does not.
+    pub fn wait_for_body(&self, should_stop: impl Fn() -> bool) -> bool {
+        self.wait(Room::Body, None, STOP_CHECK, should_stop) == Waited::Room
     }
 
     /// Sends, and holds a writer back as long as that helps and costs nobody anything: until little output

@@ -132,6 +132,7 @@ pub fn check_channel(input: &[u8]) {
         report_close: mode & 4 != 0,
         answers: mode & 9 == 8,
         finishes_begun: mode & 17 == 16,
+        streams_bodies: mode & 33 == 32,
     };
     let (lines, events) = rest.split_at(rest.len().min(usize::from(line_count % 32)));
     let mut simulation = Simulation::new(mode, &stream_of(lines));

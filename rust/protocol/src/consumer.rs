@@ -63,6 +63,15 @@ pub trait StreamConsumer {
         Vec::new()
     }
 
+    /// Takes the head out of a message whose body is still coming: the head is a completed message without a body,
+    /// and this one goes on with the body. `None`: it is not in its body, or not of that kind, or has been split.
+    fn split_head(&mut self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
     /// Whether the peer says that it waits for a word before it sends the rest of the message.
     ///
     /// No more once `note_go_ahead` was called, or a byte of the rest has come without.

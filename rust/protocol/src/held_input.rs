@@ -89,6 +89,20 @@ impl Waiting {
         self.bytes.extend_from_slice(data);
     }
 
+    /// As `push`, but does not copy what would be alone.
+    pub(crate) fn push_piece(&mut self, piece: Vec<u8>) {
+        if self.is_empty() {
+            *self = Self { bytes: piece, taken: 0 };
+        } else {
+            self.push(&piece);
+        }
+    }
+
+    /// All of it.
+    pub(crate) fn into_bytes(mut self) -> Vec<u8> {
+        self.take(usize::MAX)
+    }
+
     /// Empty again, it holds no heap.
     pub(crate) fn advance(&mut self, n: usize) {
         self.taken = self.bytes.len().min(self.taken.saturating_add(n));

@@ -93,6 +93,11 @@ impl<C: Seeded> StreamConsumer for Lazy<C> {
         self.get_mut().map_or_else(Vec::new, C::take_body)
     }
 
+    fn split_head(&mut self) -> Option<Self> {
+        let head = self.get_mut()?.split_head()?;
+        Some(Self { seed: self.seed, made: Some(Box::new(head)) })
+    }
+
     fn awaits_go_ahead(&self) -> bool {
         self.get().is_some_and(C::awaits_go_ahead)
     }

@@ -152,6 +152,13 @@ impl StreamConsumer for NativeConsumer {
         each!(self, inner => inner.take_body())
     }
 
+    fn split_head(&mut self) -> Option<Self> {
+        match self {
+            Self::HttpRequest(request) => request.split_head().map(Self::HttpRequest),
+            _ => None,
+        }
+    }
+
     fn awaits_go_ahead(&self) -> bool {
         each!(self, inner => inner.awaits_go_ahead())
     }

@@ -91,12 +91,13 @@ fn any_stream() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn any_mode() -> impl Strategy<Value = ChannelMode> {
-    any::<[bool; 5]>().prop_map(|[raw, report_open, report_close, answers, finishes]| ChannelMode {
+    any::<[bool; 6]>().prop_map(|[raw, report_open, report_close, answers, finishes, streams]| ChannelMode {
         raw,
         report_open,
         report_close,
         answers: answers && !raw,
         finishes_begun: finishes && !raw,
+        streams_bodies: streams && !raw,
     })
 }
 

@@ -35,8 +35,12 @@ impl<C: StreamConsumer> ChannelState<C> {
     /// What cannot be taken is answered when all that came before it has been.
     pub(super) fn maybe_refuse(&mut self) {
         let (grounds, reason) = match self.error {
-            _ if self.is_body_unkept => (Grounds::Unkept, CloseReason::BodyFailed),
-            Some(error) if error.kind.status().is_some() => (Grounds::Stream, CloseReason::ProtocolError),
+            _ if self.lost_input == Some(CloseReason::BodyFailed) => {
+                (Grounds::Unkept, CloseReason::BodyFailed)
+            }
+            Some(error) if error.kind.status().is_some() && !self.is_error_told => {
+                (Grounds::Stream, CloseReason::ProtocolError)
+            }
             _ => return,
         };
         let is_its_turn = self.ready.len() == 0 && !self.running && !self.has_work();
@@ -54,10 +58,13 @@ impl<C: StreamConsumer> ChannelState<C> {
         self.push_own(answer, limits, now_ms);
     }
 
-    /// A time limit has passed (`Timeout::Expired`): closes, with an answer if there is a request to be answered.
+    /// A time limit has passed (`Timeout::Expired`): closes, with an answer if there is a request to be answered; the
+    /// worker that takes a body as it comes is told, and answers itself.
     pub fn expire(&mut self, reason: CloseReason) {
-        let is_answered = self.mode.answers && !self.mode.raw && self.phase == Phase::Open;
+        let is_answered =
+            self.mode.answers && !self.mode.raw && self.phase == Phase::Open && self.stream.is_none();
         match reason {
+            CloseReason::RequestTimeout if self.is_stream_running() => self.expire_stream(),
             CloseReason::RequestTimeout if is_answered => self.refuse(Grounds::Late, reason),
             reason => self.abort(reason),
         }
@@ -118,6 +125,7 @@ impl<C: StreamConsumer> ChannelState<C> {
         self.ready = ReadyRequests::new();
         self.waiting = Waiting::new();
         self.end_due = false;
+        self.stream = None;
     }
 
     /// Whether the connection is closed or about to be, so that nothing more can be written.
@@ -151,8 +159,8 @@ impl<C: StreamConsumer> ChannelState<C> {
         }
         let reason = if self.phase == Phase::Finishing {
             self.finish_reason
-        } else if self.is_body_unkept {
-            CloseReason::BodyFailed
+        } else if let Some(reason) = self.lost_input {
+            reason
         } else {
             match &self.error {
                 None => CloseReason::EndOfInput,

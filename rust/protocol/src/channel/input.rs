@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::{ChannelLimits, ChannelState, CloseReason, Phase, Ready, Waiting};
+use super::{BodyFailure, ChannelLimits, ChannelState, CloseReason, Phase, Ready, Waiting};
 use crate::consumer::StreamConsumer;
 use crate::error::ProtocolError;
 
@@ -48,7 +48,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     ) -> usize {
         let mut rest = data;
         while !rest.is_empty() {
-            if self.is_ready_full(limits) {
+            if self.is_ready_full(limits) && !self.is_streaming() {
                 return data.len() - rest.len();
             }
             let consumer = self.current.get_or_insert_with(&make);
@@ -63,18 +63,26 @@ impl<C: StreamConsumer> ChannelState<C> {
                     self.fail(*error);
                     break;
                 }
-                if !request.is_empty() {
+                if self.stream.is_some() {
+                    self.end_stream(request);
+                } else if !request.is_empty() {
                     self.ready.push(Ready { request, bytes, kept_bytes });
                 }
                 if is_one_the_last {
                     break;
                 }
-            } else if consumer.is_in_body() {
-                self.note_body_progress(now_ms);
             } else if taken == 0 {
                 // A consumer that makes no progress breaks its law; going on would never end.
                 self.abort(CloseReason::ProtocolError);
                 break;
+            } else if consumer.is_in_body() {
+                self.note_body_progress(now_ms);
+                if self.mode.streams_bodies {
+                    self.stream_body();
+                }
+                if self.phase != Phase::Open {
+                    break;
+                }
             }
         }
         data.len()
@@ -120,7 +128,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     /// and that is, if the loop has words of its own.
     pub fn fail_body(&mut self) {
         if self.phase == Phase::Open {
-            self.is_body_unkept = true;
+            self.lost_input = Some(CloseReason::BodyFailed);
             self.input_ended = true;
             // Nothing waits behind a request that is not complete.
             self.current = None;
@@ -128,7 +136,9 @@ impl<C: StreamConsumer> ChannelState<C> {
     }
 
     pub(super) fn is_ready_full(&self, limits: &ChannelLimits) -> bool {
-        self.ready.len() >= limits.max_ready_requests || self.ready.bytes() >= limits.max_ready_bytes
+        self.is_behind_body()
+            || self.ready.len() >= limits.max_ready_requests
+            || self.ready.bytes() >= limits.max_ready_bytes
     }
 
     pub(super) fn parse_waiting(&mut self, make: impl Fn() -> C, limits: &ChannelLimits, now_ms: u64) {
@@ -145,6 +155,7 @@ impl<C: StreamConsumer> ChannelState<C> {
     /// After a framing error nothing is parsed again; what came before it is still answered.
     pub(super) fn fail(&mut self, error: ProtocolError) {
         self.error = Some(error);
+        self.fail_stream(BodyFailure::Stream(error));
         self.input_ended = true;
         self.waiting = Waiting::new();
     }
@@ -162,13 +173,21 @@ impl<C: StreamConsumer> ChannelState<C> {
     }
 
     pub(super) fn end_current(&mut self) {
+        if self.is_draining && !self.mode.finishes_begun {
+            self.current = None;
+            if self.is_streaming() {
+                self.fail_stream(BodyFailure::Disconnected);
+            }
+        }
         if let Some(mut consumer) = self.current.take()
             && consumer.is_started()
-            && (!self.is_draining || self.mode.finishes_begun)
         {
             consumer.end_of_input();
             match consumer.error() {
-                Some(error) => self.error = Some(*error),
+                Some(error) => {
+                    self.error = Some(*error);
+                    self.fail_stream(BodyFailure::Disconnected);
+                }
                 None if consumer.is_completed() && !consumer.is_empty() => {
                     let (bytes, kept_bytes) = self.end_counts();
                     self.ready.push(Ready { request: consumer, bytes, kept_bytes });
@@ -188,8 +207,10 @@ impl<C: StreamConsumer> ChannelState<C> {
         self.phase == Phase::Open
             && !self.input_ended
             && !self.is_input_held
-            && self.output.unsent_bytes() <= most_unsent_bytes
-            && !self.is_ready_full(limits)
+            // A worker that takes a body writes as it does, and is held back by itself.
+            && (self.is_streaming()
+                || (self.output.unsent_bytes() <= most_unsent_bytes && !self.is_ready_full(limits)))
+            && !self.is_body_full(limits, self.reading_paused)
             && self.waiting.len() < if self.mode.raw { limits.max_waiting_bytes } else { 1 }
     }
 

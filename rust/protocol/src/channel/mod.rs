@@ -10,6 +10,7 @@
 //! limits; bytes leave in the order they were written. It must not know what a socket is: time comes
 //! in as milliseconds of any steady clock.
 
+mod body;
 mod closing;
 mod input;
 mod sending;
@@ -17,11 +18,16 @@ mod terms;
 mod timeouts;
 mod worker;
 
+use alloc::boxed::Box;
+
+use body::BodyStream;
+
 use crate::consumer::StreamConsumer;
 use crate::error::ProtocolError;
 use crate::held_input::{Ready, ReadyRequests, Waiting};
 use crate::output::Output;
 pub use crate::output::{FileRange, Outgoing, OutputLimits, Spooling};
+pub use body::{BodyFailure, BodyPiece};
 pub use input::BODY_PROGRESS_BYTES;
 pub use terms::{Action, ChannelLimits, ChannelMode, CloseReason, Refusal, Taken, Timeout, Work};
 
@@ -63,8 +69,14 @@ pub struct ChannelState<C> {
     kept_bytes: u64,
     /// The same of the request that was handed out last.
     served_kept_bytes: u64,
-    /// The body of a request could not be kept: there is no more input.
-    is_body_unkept: bool,
+    /// The body that a worker takes as it comes.
+    stream: Option<Box<BodyStream>>,
+    /// The request that was handed out last has come without its body.
+    is_body_streamed: bool,
+    /// The worker knows of `error`, as it was in the body that it takes.
+    is_error_told: bool,
+    /// There is no more input, though the peer has not ended it: the connection closes with this reason.
+    lost_input: Option<CloseReason>,
     ready: ReadyRequests<C>,
     /// Read but not yet parsed (look-ahead is full), or raw bytes for the worker.
     waiting: Waiting,
@@ -122,7 +134,10 @@ impl<C: StreamConsumer> ChannelState<C> {
             body_mark: 0,
             kept_bytes: 0,
             served_kept_bytes: 0,
-            is_body_unkept: false,
+            stream: None,
+            is_body_streamed: false,
+            is_error_told: false,
+            lost_input: None,
             ready: ReadyRequests::new(),
             waiting: Waiting::new(),
             output: Output::new(),

@@ -18,6 +18,7 @@ impl<C: StreamConsumer> ChannelState<C> {
         if self.output.unsent_bytes() == 0 {
             self.progress_ms = now_ms;
         }
+        self.note_answer();
         self.output.push(data, &limits.output);
         Taken::All
     }
@@ -33,6 +34,7 @@ impl<C: StreamConsumer> ChannelState<C> {
         if self.output.unsent_bytes() == 0 {
             self.progress_ms = now_ms;
         }
+        self.note_answer();
         self.output.push_file(range);
         Taken::All
     }
@@ -50,6 +52,7 @@ impl<C: StreamConsumer> ChannelState<C> {
             && self.current.as_ref().is_some_and(StreamConsumer::awaits_go_ahead)
             && self.phase == Phase::Open
             && !self.running
+            && self.stream.is_none()
             && self.ready.len() == 0
             && !self.has_work()
             && !self.input_ended

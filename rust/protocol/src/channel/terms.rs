@@ -54,12 +54,21 @@ pub struct ChannelMode {
     /// A request that has begun when the channel is drained may come to its end, which is read; otherwise only what
     /// is complete by then is answered. Not for `raw` input.
     pub finishes_begun: bool,
+    /// A request is handed out when its head is whole, and its worker takes the body as it comes (`take_body`).
+    /// Not for `raw` input.
+    pub streams_bodies: bool,
 }
 
 impl ChannelMode {
     /// Parsed input, and nothing besides.
-    pub const PLAIN: Self =
-        Self { raw: false, report_open: false, report_close: false, answers: false, finishes_begun: false };
+    pub const PLAIN: Self = Self {
+        raw: false,
+        report_open: false,
+        report_close: false,
+        answers: false,
+        finishes_begun: false,
+        streams_bodies: false,
+    };
 }
 
 /// What is refused without a worker, and answered all the same.

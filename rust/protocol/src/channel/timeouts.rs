@@ -27,8 +27,10 @@ impl<C: StreamConsumer> ChannelState<C> {
             return Timeout::None;
         } else if self.output.unsent_bytes() > 0 && (self.blocked || !self.running) {
             (self.progress_ms, limits.write_timeout_ms, CloseReason::WriteTimeout)
-        } else if self.running {
+        } else if self.running && !self.is_body_awaited(limits) {
             return Timeout::None;
+        } else if self.running {
+            (self.activity_ms, limits.request_timeout_ms, CloseReason::RequestTimeout)
         } else if self.request_begun && !self.is_input_held {
             (self.request_since_ms, limits.request_timeout_ms, CloseReason::RequestTimeout)
         } else if !self.is_input_held && self.current.as_ref().is_some_and(StreamConsumer::is_started) {

@@ -16,6 +16,10 @@ impl<C: StreamConsumer> ChannelState<C> {
         limits: &ChannelLimits,
         now_ms: u64,
     ) -> Option<Work<C>> {
+        if self.end_served_body() && self.phase == Phase::Open {
+            // What waited behind the body.
+            self.parse_waiting(&make, limits, now_ms);
+        }
         if core::mem::take(&mut self.is_run_fresh) {
             self.run_since_ms = now_ms;
         } else if self.is_run_long(now_ms) {
@@ -45,6 +49,7 @@ impl<C: StreamConsumer> ChannelState<C> {
         }
         let Ready { request, kept_bytes, .. } = self.ready.pop()?;
         self.served_kept_bytes = kept_bytes;
+        self.note_stream_served();
         if self.ready.len() == 0 && !self.waiting.is_empty() {
             self.parse_waiting(make, limits, now_ms);
         }

@@ -27,6 +27,14 @@ pub trait Head: StreamConsumer {
         false
     }
 
+    /// Move a whole head out, leaving a fresh one with the same limits; `None`: it is not whole, or cannot be moved.
+    fn split(&mut self) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        None
+    }
+
     /// Move the head's bytes out; it has nothing to tell afterwards.
     fn take_bytes(&mut self) -> Vec<u8>;
 
@@ -184,6 +192,14 @@ impl<H: Head> StreamConsumer for Message<H> {
 
     fn is_in_body(&self) -> bool {
         self.body.is_some() && !self.is_completed()
+    }
+
+    fn split_head(&mut self) -> Option<Self> {
+        if !self.is_in_body() {
+            return None;
+        }
+        let head = self.head.split()?;
+        Some(Self { taken_bytes: self.taken_bytes, is_ended: true, ..Self::with_head(head) })
     }
 
     fn held_body_bytes(&self) -> usize {

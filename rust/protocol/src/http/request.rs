@@ -41,6 +41,11 @@ impl Head for RequestHead {
         self.expects_continue()
     }
 
+    fn split(&mut self) -> Option<Self> {
+        let fresh = Self::new(self.limits());
+        self.is_whole().then(|| core::mem::replace(self, fresh))
+    }
+
     fn take_bytes(&mut self) -> Vec<u8> {
         self.take_bytes()
     }

@@ -8,8 +8,8 @@
 use std::collections::VecDeque;
 
 use wiretask_protocol::channel::{
-    Action, ChannelLimits, ChannelMode, ChannelState, CloseReason, FileRange, Outgoing, OutputLimits,
-    Refusal, Spooling, Taken, Timeout, Work,
+    Action, BodyPiece, ChannelLimits, ChannelMode, ChannelState, CloseReason, FileRange, Outgoing,
+    OutputLimits, Refusal, Spooling, Taken, Timeout, Work,
 };
 pub mod note;
 
@@ -131,9 +131,15 @@ pub struct Simulation {
     // What was seen.
     fed: Vec<u8>,
     is_body_lost: bool,
+    /// A body that a worker took did not come in time.
+    is_body_late: bool,
     end_was_read: bool,
     fed_at_drain: Option<usize>,
     served: Vec<Vec<u8>>,
+    /// The last of them comes with a body that is being taken, or was not taken to its end.
+    is_taking: bool,
+    /// Those of which the body was not taken to its end.
+    partly_served: Vec<usize>,
     raw: Vec<u8>,
     raw_ends: usize,
     written: Vec<u8>,
@@ -183,9 +189,12 @@ impl Simulation {
             is_disk_full: false,
             fed: Vec::new(),
             is_body_lost: false,
+            is_body_late: false,
             end_was_read: false,
             fed_at_drain: None,
             served: Vec::new(),
+            is_taking: false,
+            partly_served: Vec::new(),
             raw: Vec::new(),
             raw_ends: 0,
             written: Vec::new(),
@@ -263,16 +272,16 @@ impl Simulation {
         if refusal == Refusal::Unkept {
             assert!(self.is_body_lost);
             assert_eq!(
-                self.served,
-                self.to_be_answered().notes,
+                self.served.len(),
+                self.to_be_answered().notes.len(),
                 "refused before what came earlier was answered"
             );
         }
         if let Refusal::Stream(error) = refusal {
             assert!(cut(&self.fed).has_error && self.state.error() == Some(&error));
             assert_eq!(
-                self.served,
-                self.to_be_answered().notes,
+                self.served.len(),
+                self.to_be_answered().notes.len(),
                 "refused before what came earlier was answered"
             );
         }
@@ -285,7 +294,7 @@ impl Simulation {
         let Cut { notes, awaits_go_ahead, .. } = cut(&self.fed);
         assert!(self.mode.answers && awaits_go_ahead, "nobody waits for it");
         assert_eq!(self.worker, Worker::Away, "answered over a worker's head");
-        assert_eq!(self.served, notes, "let ahead before what came earlier was answered");
+        assert_eq!(self.served.len(), notes.len(), "let ahead before what came earlier was answered");
         assert!(!self.let_ahead.contains(&notes.len()), "let ahead twice");
         self.let_ahead.push(notes.len());
         self.write_own(GO_AHEAD);
@@ -352,12 +361,14 @@ impl Simulation {
         } else if !self.state.is_closing() {
             // Ready requests, the one that comes in, what waits unparsed; blank lines count nothing.
             let served: usize = self.served.iter().map(|note| note.len() + 1).sum();
+            // What nobody has taken is thrown away.
+            let served = served + self.partly_served.len() * BODY_LIMIT;
             let blank = self.fed.split(|byte| *byte == b'\n').filter(|line| line.is_empty()).count();
             let longest = LINE_LIMIT + BODY_LIMIT;
             let by_count = self.limits.max_ready_requests * longest;
             let by_bytes = self.limits.max_ready_bytes + longest;
             let most = by_count.min(by_bytes) + longest + READ_BYTES + blank;
-            assert!(self.fed.len() - served <= most, "more is held than the limits allow");
+            assert!(self.fed.len() <= most + served, "more is held than the limits allow");
         }
     }
 
@@ -528,6 +539,9 @@ impl Simulation {
         if matches!(self.worker, Worker::Queued | Worker::Running | Worker::Finishing) {
             self.is_known |= !self.state.is_closed();
         }
+        if self.is_taking && self.worker == Worker::Running && self.take_body(answer_bytes) {
+            return;
+        }
         match self.worker {
             Worker::Away => {}
             Worker::Queued | Worker::Running => match self.state.next_work(make, &self.limits, self.now) {
@@ -553,6 +567,49 @@ impl Simulation {
                 }
             }
         }
+    }
+
+    /// The worker takes some of the body, unless it has had enough; whether it stays with that request.
+    fn take_body(&mut self, answer_bytes: usize) -> bool {
+        let index = self.served.len() - 1;
+        if answer_bytes % 7 == 6 {
+            self.is_taking = false;
+            self.partly_served.push(index);
+            return false;
+        }
+        let is_ready = self.state.is_body_ready();
+        match self.state.take_body(4, self.now) {
+            BodyPiece::Bytes(piece) => {
+                assert!(is_ready && !piece.is_empty() && piece.len() <= 4);
+                self.served[index].extend(piece);
+            }
+            BodyPiece::End => self.is_taking = false,
+            BodyPiece::Failed(failure) => {
+                let is_over = self.state.is_closing() || self.state.has_input_ended();
+                assert!(is_over, "{failure:?} of a body that may come");
+                self.is_taking = false;
+                self.partly_served.push(index);
+            }
+            BodyPiece::Wait { needs_go_ahead } => {
+                assert!(!is_ready);
+                if needs_go_ahead {
+                    assert!(self.mode.answers && cut(&self.fed).awaits_go_ahead, "nobody waits for it");
+                    assert_eq!(
+                        self.written.len(),
+                        self.written_before_work,
+                        "a word in the middle of an answer"
+                    );
+                    assert!(!self.let_ahead.contains(&index), "let ahead twice");
+                    self.let_ahead.push(index);
+                    self.write_own(GO_AHEAD);
+                    self.state.handle_go_ahead(GO_AHEAD, &self.limits, self.now);
+                }
+                // It sends what waits, and sleeps.
+                self.begin_send(Sender::Worker);
+            }
+        }
+        self.attend_if_needed();
+        true
     }
 
     fn serve(&mut self, work: Work<Note>, answer_bytes: usize) {
@@ -582,7 +639,12 @@ impl Simulation {
                     assert_eq!(kept.len() as u64, self.state.served_kept_bytes());
                 }
                 self.served.push(request.text_behind(&kept));
-                self.write(answer_bytes);
+                self.is_taking = self.state.is_body_streamed();
+                assert!(!self.is_taking || self.mode.streams_bodies);
+                // It may begin to answer before it asks for the body.
+                if !self.is_taking || answer_bytes.is_multiple_of(2) {
+                    self.write(answer_bytes);
+                }
             }
             Work::Bytes(bytes) => {
                 assert!(self.mode.raw && self.close.is_none() && self.raw_ends == 0);
@@ -727,7 +789,9 @@ impl Simulation {
                         assert!(self.state.unsent_bytes() > 0);
                         assert!(self.now - self.last_progress >= 500, "the peer had less than its time");
                     }
-                    CloseReason::RequestTimeout => assert!(!self.state.is_running()),
+                    CloseReason::RequestTimeout => {
+                        assert!(!self.state.is_running() || self.mode.streams_bodies);
+                    }
                     CloseReason::IdleTimeout => {
                         assert!(!self.state.is_running() && self.state.unsent_bytes() == 0);
                     }
@@ -736,6 +800,9 @@ impl Simulation {
                 self.state.expire(reason);
                 if self.state.is_closed() {
                     self.aborted = Some(reason);
+                } else if self.worker != Worker::Away {
+                    assert!(self.mode.streams_bodies && reason == CloseReason::RequestTimeout);
+                    self.is_body_late = true;
                 } else {
                     assert!(self.mode.answers && reason == CloseReason::RequestTimeout);
                 }
@@ -750,8 +817,17 @@ impl Simulation {
         if !self.state.is_closed() {
             assert_eq!(self.state.unsent_bytes(), self.written.len() - self.acknowledged);
         }
-        let requests = cut(&self.fed).notes;
-        assert!(self.mode.raw || requests.starts_with(&self.served), "requests come out in order, once");
+        let notes = cut(&self.fed).notes;
+        for (index, served) in self.served.iter().enumerate() {
+            let is_last_taken = self.is_taking && index + 1 == self.served.len();
+            let is_whole = !is_last_taken && !self.partly_served.contains(&index);
+            match notes.get(index) {
+                Some(note) if is_whole => assert_eq!(served, note, "requests come out in order, once"),
+                Some(note) => assert!(note.starts_with(served), "requests come out in order, once"),
+                // Its body is still coming, or will never be whole.
+                None => assert!(!is_whole && index == notes.len(), "a request that nobody sent"),
+            }
+        }
         assert!(self.fed.starts_with(&self.raw));
         if self.close.is_some() {
             assert!(self.state.is_closed());
@@ -764,6 +840,7 @@ impl Simulation {
         (
             (self.fed.len(), self.served.len(), self.raw.len(), self.raw_ends, self.wire.len()),
             (self.opened, self.closed, self.is_task_promised, self.acknowledged, self.written.len()),
+            (self.served.last().map(Vec::len), self.is_taking),
             (self.worker, self.sending.is_some(), self.spooling.is_some(), self.close),
         )
     }
@@ -791,20 +868,26 @@ impl Simulation {
         self.handle(&Event::HoldInput(false));
         self.handle(&Event::PeerSends(usize::MAX));
         self.settle(true);
-        assert_eq!(self.worker, Worker::Away);
-        assert!(!self.is_task_promised, "tasks were promised their turn");
+        let is_waiting_for_body = self.is_taking && self.worker == Worker::Running;
+        assert!(self.worker == Worker::Away || is_waiting_for_body);
+        assert!(!self.is_task_promised || is_waiting_for_body, "tasks were promised their turn");
         if self.close.is_none() {
             assert_eq!(self.wire, self.written, "output is waiting and nobody sends it");
             let is_begun = self.mode.finishes_begun && self.to_be_answered().is_unfinished;
-            assert!(self.fed_at_drain.is_none() || is_begun, "drained, and stays");
+            let has_more = is_begun || is_waiting_for_body;
+            assert!(self.fed_at_drain.is_none() || has_more, "drained, and stays");
             if self.mode.raw {
                 assert_eq!(self.raw, self.fed);
             } else {
                 assert!(!self.is_body_lost, "what cannot be kept, and stays");
                 let Cut { notes, awaits_go_ahead, .. } = cut(&self.fed);
-                assert_eq!(self.served, notes, "a request is waiting and nobody runs it");
+                let is_one_more = self.partly_served.last().is_some_and(|index| *index >= notes.len());
+                let served = notes.len() + usize::from(is_waiting_for_body || is_one_more);
+                assert_eq!(self.served.len(), served, "a request is waiting and nobody runs it");
                 let is_let = self.let_ahead.contains(&notes.len());
-                let waits = awaits_go_ahead && self.mode.answers;
+                // One that has begun to answer says no other word.
+                let has_begun = is_waiting_for_body && self.written.len() > self.written_before_work;
+                let waits = awaits_go_ahead && self.mode.answers && !has_begun;
                 assert!(!waits || is_let, "the peer waits for a word that does not come");
             }
             assert!(self.in_kernel.is_empty(), "input is waiting and nobody reads it");
@@ -864,8 +947,22 @@ impl Simulation {
             assert_eq!(reason, CloseReason::EndOfInput);
             return;
         }
-        let Cut { notes, has_error, is_unfinished, .. } = self.to_be_answered();
+        if self.is_body_late {
+            return assert_eq!(reason, CloseReason::RequestTimeout);
+        }
+        let Cut { mut notes, has_error, is_unfinished, .. } = self.to_be_answered();
+        for index in &self.partly_served {
+            match notes.get_mut(*index) {
+                Some(note) => note.clone_from(&self.served[*index]),
+                None => notes.extend(self.served.get(*index).cloned()),
+            }
+        }
         assert_eq!(self.served, notes);
+        if reason == CloseReason::Finished {
+            // The worker did not ask for a body that the peer would not send unasked.
+            let asks_not = self.partly_served.last().is_some_and(|index| index + 1 == self.served.len());
+            return assert!(asks_not && cut(&self.fed).awaits_go_ahead);
+        }
         if self.is_body_lost {
             return assert!(reason == CloseReason::BodyFailed && !self.mode.answers);
         }

@@ -18,6 +18,8 @@ pub struct Note {
     body: Vec<u8>,
     missing: usize,
     awaits_go_ahead: bool,
+    /// The line was taken out.
+    is_split: bool,
     is_truncated: Option<ProtocolError>,
 }
 
@@ -38,6 +40,7 @@ impl Note {
             body: Vec::new(),
             missing: 0,
             awaits_go_ahead: false,
+            is_split: false,
             is_truncated: None,
         }
     }
@@ -96,6 +99,17 @@ impl StreamConsumer for Note {
 
     fn is_in_body(&self) -> bool {
         self.missing > 0
+    }
+
+    fn split_head(&mut self) -> Option<Self> {
+        if !self.is_in_body() || self.is_split {
+            return None;
+        }
+        self.is_split = true;
+        let mut head = Self::new();
+        assert_eq!(head.line.received(b"taken\n"), 6);
+        head.head.clone_from(&self.head);
+        Some(head)
     }
 
     fn held_body_bytes(&self) -> usize {
