@@ -215,6 +215,7 @@ def test_a_port_that_is_in_use_is_named_with_a_remedy(folder: Path) -> None:
 def test_log_rotation_does_not_end_it(folder: Path, log: str) -> None:
     with serve("shop:app", "--host", "127.0.0.1", "--port", "0", "--access-log", log, folder=folder) as command:
         port = command.port()
+        command.process.send_signal(signal.SIGUSR1)  # at once, when the main thread may not wait for signals yet
         assert answer_of(port, "/before")[1] == b"|/before"
         command.process.send_signal(signal.SIGUSR1)
         assert answer_of(port, "/after")[1] == b"|/after"

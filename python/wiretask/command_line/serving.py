@@ -91,10 +91,9 @@ def _serve(server: WSGIServer, name: str, log_level: str) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, signal.default_int_handler)
-    # Log rotation sends SIGUSR1. `run` takes it over if there is a file to be opened anew; else it must not end us.
-    log = server.adj.access_log
-    if (not isinstance(log, str) or log == "-") and signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
-        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    # Log rotation sends SIGUSR1, perhaps before `run` listens to it, or to a server without a log: we go on.
+    if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
+        signal.signal(signal.SIGUSR1, lambda number, frame: server.reopen_access_log())
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as at_the_end:
         at_the_end.callback(server.stop)
         server.start()
