@@ -115,9 +115,9 @@ impl Hit {
             (FAILED, 0)
         };
         let head = self.request.head();
-        let protocol: &[u8] = match head.version() {
-            Version::Http11 => b"HTTP/1.1",
-            Version::Http10 => b"HTTP/1.0",
+        let protocol = match head.version() {
+            Version::Http11 => "HTTP/1.1",
+            Version::Http10 => "HTTP/1.0",
         };
         let mut record = Record {
             peer: self.client.get().map_or_else(|| peer_of(connection.peer()), |name| Peer::Named(name)),

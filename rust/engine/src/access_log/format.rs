@@ -52,19 +52,24 @@ fn write_combined(record: &Record<'_>, timestamps: &mut Timestamps, out: &mut Ve
             out.push(b' ');
             write_quoted(target, out);
             out.push(b' ');
-            write_quoted(protocol, out);
+            out.extend_from_slice(protocol.as_bytes());
         }
         Asked::Raw(b"") => out.push(b'-'),
         Asked::Raw(line) => write_quoted(line, out),
     }
     out.extend_from_slice(b"\" ");
-    write_decimal(u64::from(record.status), out);
+    write_small(record.status, out);
     out.push(b' ');
     write_decimal(record.body_bytes, out);
     for field in [record.referer, record.user_agent] {
-        out.extend_from_slice(b" \"");
-        write_quoted(field.unwrap_or(b"-"), out);
-        out.push(b'"');
+        match field {
+            Some(value) => {
+                out.extend_from_slice(b" \"");
+                write_quoted(value, out);
+                out.push(b'"');
+            }
+            None => out.extend_from_slice(b" \"-\""),
+        }
     }
     out.push(b'\n');
 }
@@ -84,7 +89,7 @@ fn write_json_object(record: &Record<'_>, timestamps: &mut Timestamps, out: &mut
     let user = record.authorization.and_then(UserName::of_authorization);
     write_member(b",\"remote_user\":", user.as_ref().map(UserName::as_bytes), out);
     let (method, target, protocol) = match record.asked {
-        Asked::Line { method, target, protocol } => (Some(method), Some(target), Some(protocol)),
+        Asked::Line { method, target, protocol } => (Some(method), Some(target), Some(protocol.as_bytes())),
         Asked::Raw(_) => (None, None, None),
     };
     write_member(b",\"method\":", method, out);
@@ -94,7 +99,7 @@ fn write_json_object(record: &Record<'_>, timestamps: &mut Timestamps, out: &mut
         write_member(b",\"request_line\":", Some(line), out);
     }
     out.extend_from_slice(b",\"status\":");
-    write_decimal(u64::from(record.status), out);
+    write_small(record.status, out);
     out.extend_from_slice(b",\"body_bytes\":");
     write_decimal(record.body_bytes, out);
     out.extend_from_slice(b",\"duration_us\":");
@@ -128,11 +133,22 @@ fn write_peer(peer: Peer<'_>, out: &mut Vec<u8>) {
                 if index > 0 {
                     out.push(b'.');
                 }
-                write_decimal(u64::from(number), out);
+                write_small(u16::from(number), out);
             }
         }
         // Writing to a Vec does not fail.
         Peer::Address(IpAddr::V6(address)) => write!(out, "{address}").unwrap_or_default(),
+    }
+}
+
+/// Write a number that mostly has three digits at most.
+fn write_small(number: u16, out: &mut Vec<u8>) {
+    let digit = |value: u16| b'0' + (value % 10) as u8;
+    match number {
+        0..10 => out.push(digit(number)),
+        10..100 => out.extend_from_slice(&[digit(number / 10), digit(number)]),
+        100..1000 => out.extend_from_slice(&[digit(number / 100), digit(number / 10), digit(number)]),
+        _ => write_decimal(u64::from(number), out),
     }
 }
 
@@ -144,7 +160,7 @@ mod tests {
     fn record() -> Record<'static> {
         Record {
             peer: Peer::Address([192, 0, 2, 10].into()),
-            asked: Asked::Line { method: b"GET", target: b"/a?b", protocol: b"HTTP/1.1" },
+            asked: Asked::Line { method: b"GET", target: b"/a?b", protocol: "HTTP/1.1" },
             status: 200,
             body_bytes: 1234,
             duration: Some(Duration::from_micros(56)),
@@ -217,6 +233,15 @@ mod tests {
                 "\n"
             )
         );
+    }
+
+    #[test]
+    fn small_numbers_are_written_in_decimal() {
+        for number in [0, 9, 10, 99, 100, 255, 999, 1000, u16::MAX] {
+            let mut out = Vec::new();
+            write_small(number, &mut out);
+            assert_eq!(out, number.to_string().as_bytes());
+        }
     }
 
     #[test]

@@ -51,8 +51,8 @@ pub enum Asked<'a> {
         method: &'a [u8],
         /// The target, as it was written.
         target: &'a [u8],
-        /// Such as `HTTP/1.1`.
-        protocol: &'a [u8],
+        /// Such as `HTTP/1.1`; the server's own words, as they are written.
+        protocol: &'static str,
     },
     /// What came in its place, or the part of it that came; nothing behind its first line end is looked at.
     Raw(&'a [u8]),
