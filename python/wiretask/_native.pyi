@@ -1024,6 +1024,23 @@ class Exchange:
         if the head has been sent, close so that the client sees that the answer is not whole."""
 
     @property
+    def is_body_streamed(self) -> bool:
+        """Whether the body of the request is to be taken by `receive_body`: it may still be coming."""
+
+    def receive_body(self, max_bytes: int, /) -> bytes:
+        """Return the next bytes of the body, at least one and `max_bytes` at most; none at its end.
+
+        Raises:
+            ClientDisconnectedError: the client has gone. TimeoutError: the body does not come in time.
+            ProtocolError: it is malformed, or too large; the error has the status to answer with.
+        Blocking: until some of it has come.
+        """
+
+    @property
+    def fault_status(self) -> int | None:
+        """The status that says what the client did wrong in the body, after `receive_body` has raised; else None."""
+
+    @property
     def body_file(self) -> Any:
         """The file that the body of the request is in, to be closed once it is answered; None: there is none."""
 

@@ -13,6 +13,7 @@ import dataclasses
 import logging
 import traceback
 from collections.abc import Callable
+from http import HTTPStatus
 from typing import Any, ClassVar
 
 from zope.interface import implementer
@@ -24,6 +25,7 @@ from wiretask.errors import ClientDisconnectedError
 from wiretask.housekeeper import report, safe_repr
 from wiretask.interfaces import IServerChannel, ITask
 from wiretask.wsgi.file_wrapper import FileWrapper
+from wiretask.wsgi.streamed_input import open_streamed_input
 
 __all__ = ["Site", "WSGIChannel"]
 
@@ -42,11 +44,13 @@ class Site:
         admit: called with each environ, if it is not None; what it returns is the reason why the request is
             refused with 400, or None.
         exposes_tracebacks: a client is shown why the application failed.
+        streams_bodies: the application reads the body of a request while it comes.
     """
 
     application: Callable[..., Any]
     admit: Callable[[dict[str, Any]], str | None] | None
     exposes_tracebacks: bool
+    streams_bodies: bool
 
 
 @implementer(IServerChannel, ITask)
@@ -60,7 +64,7 @@ class WSGIChannel(ServerChannel):
     def service(self) -> None:
         """Answer all requests that have come, in order. Called by a worker."""
         site = self.site
-        application, admit = site.application, site.admit
+        application, admit, streams_bodies = site.application, site.admit, site.streams_bodies
         environ: Any = None
         result: Any = None
         try:
@@ -70,6 +74,8 @@ class WSGIChannel(ServerChannel):
                     continue
                 try:
                     environ = exchange.take_environ()
+                    if streams_bodies and exchange.is_body_streamed:
+                        environ["wsgi.input"] = open_streamed_input(exchange)
                     if admit is not None and (reason := admit(environ)) is not None:
                         exchange.fail("400 Bad Request", reason.encode("utf-8", "replace") + b"\n")
                     else:
@@ -95,15 +101,22 @@ class WSGIChannel(ServerChannel):
 
     def _handle_failure(self, exchange: Exchange, environ: Any, error: BaseException) -> None:
         """Log what came out of the application, and answer in its place, as far as that is still possible."""
+        status, text = _FAILED, _APOLOGY
         if isinstance(error, ClientDisconnectedError) and (self.closed or self.client_disconnected):
             _LOG.debug("%s was closed while it was served", safe_repr(self), exc_info=error)
+        elif (fault_status := exchange.fault_status) is not None:
+            # The application could not read a body that its client did not send as it should.
+            fault = HTTPStatus(fault_status)
+            status, text = f"{fault.value} {fault.phrase}", f"{error}\n".encode("utf-8", "replace")
+            _LOG.info("the body of a request of %r was refused: %s", self.addr, error)
         else:
             environ = environ or {}
             method, uri = environ.get("REQUEST_METHOD"), environ.get("REQUEST_URI")
             report(_LOG, "exception while serving %s %s", method, uri, error=error)
-        text = "".join(traceback.format_exception(error)).encode() if self.site.exposes_tracebacks else _APOLOGY
+            if self.site.exposes_tracebacks:
+                text = "".join(traceback.format_exception(error)).encode("utf-8", "replace")
         with contextlib.suppress(ClientDisconnectedError):
-            exchange.fail(_FAILED, text)
+            exchange.fail(status, text)
 
 
 def _pass_on(exchange: Exchange, result: Any) -> None:

@@ -110,10 +110,16 @@ class WSGIServer(Server):
             "ident": adj.ident or "",
             "url_prefix": adj.url_prefix,
             "ports_differ": len(ports) > 1,
+            "streams_bodies": adj.stream_request_body,
             "drops_forwarding": _drops_forwarding(adj),
         }
         http = {"ident": adj.ident, "retry_after_seconds": _RETRY_AFTER_SECONDS}
-        return {"wsgi": wsgi, "http": http, "body_memory_bytes": adj.inbuf_overflow}
+        return {
+            "wsgi": wsgi,
+            "http": http,
+            "body_memory_bytes": adj.inbuf_overflow,
+            "streams_bodies": adj.stream_request_body,
+        }
 
     def _signal_actions(self) -> dict[signal.Signals, Callable[[], object]]:
         return {signal.SIGUSR1: self.reopen_access_log} if self._access_log.has_file else {}
@@ -149,7 +155,7 @@ def _channel_class(application: Callable[..., Any], adj: WSGIAdjustments) -> typ
     attributes = {
         "__slots__": (),
         "parser_class": parser,
-        "site": Site(application, admit, adj.expose_tracebacks),
+        "site": Site(application, admit, adj.expose_tracebacks, adj.stream_request_body),
     }
     return type("WSGIChannel", (WSGIChannel,), attributes)
 

@@ -75,7 +75,7 @@ pub fn make<'py>(
         environ.set_item(intern!(py, "SERVER_PORT"), port.to_string())?;
     }
     set_fields(py, settings, &environ, request)?;
-    if request.head().framing() == BodyFraming::Chunked {
+    if request.head().framing() == BodyFraming::Chunked && !settings.streams_bodies {
         let length = body_file.map_or(body.len() as u64, BodyFile::length);
         // The application gets the body without its chunks, and can be told how long it is.
         environ.del_item(intern!(py, "HTTP_TRANSFER_ENCODING"))?;

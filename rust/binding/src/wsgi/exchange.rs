@@ -7,12 +7,12 @@
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use wiretask_engine::sent_file::SentFile;
-use wiretask_protocol::channel::CloseReason;
+use wiretask_protocol::channel::{BodyFailure, BodyPiece, CloseReason};
 use wiretask_protocol::http::answer::{
     AnswerBody, AnswerFault, AnswerHead, AnswerPlan, Asking, ServerFields, write_decimal,
 };
@@ -39,6 +39,8 @@ pub struct Exchange {
     connection: Arc<PythonConnection>,
     asking: Asking,
     answer: Mutex<Answer>,
+    /// The body is to be taken from the connection.
+    is_body_streamed: bool,
     /// The file that the body is in.
     opened: Option<Py<PyAny>>,
     /// For the access log; `None`: there is none.
@@ -60,6 +62,8 @@ struct Answer {
     /// The application gave more than it had announced.
     excess_bytes: u64,
     is_ended: bool,
+    /// The status for what the client did wrong in the body.
+    fault_status: Option<u16>,
 }
 
 impl Exchange {
@@ -87,6 +91,7 @@ impl Exchange {
             keep_alive: head.keep_alive(),
         };
         let is_connect = head.method() == b"CONNECT";
+        let is_body_streamed = settings.streams_bodies && connection.is_body_streamed();
         let answer = Answer {
             environ: Some(environ.unbind()),
             head: None,
@@ -96,10 +101,17 @@ impl Exchange {
             body_bytes: 0,
             excess_bytes: 0,
             is_ended: false,
+            fault_status: None,
         };
         let hit = Hit::begun_by(settings.access_log.as_ref(), request);
-        let exchange =
-            Self { connection: Arc::clone(connection), asking, answer: Mutex::new(answer), opened, hit };
+        let exchange = Self {
+            connection: Arc::clone(connection),
+            asking,
+            answer: Mutex::new(answer),
+            is_body_streamed,
+            opened,
+            hit,
+        };
         if is_lost {
             drop(exchange.fail(py, "507 Insufficient Storage", b"the request could not be kept\n"));
             return Ok(None);
@@ -132,8 +144,9 @@ impl Exchange {
                 "start_response() was not called before the first part of the body",
             ));
         };
-        let asking =
-            Asking { keep_alive: self.asking.keep_alive && !self.connection.is_last_answer(), ..self.asking };
+        let is_last =
+            self.connection.is_last_answer() || (self.is_body_streamed && self.connection.is_body_unasked());
+        let asking = Asking { keep_alive: self.asking.keep_alive && !is_last, ..self.asking };
         let plan = head.plan(asking, whole_length);
         let ident = self.ident();
         with_date(|date| head.write(asking, plan, whole_length, ServerFields { date, ident }, out));
@@ -494,10 +507,56 @@ impl Exchange {
         }
     }
 
+    /// Whether the body of the request is to be taken by `receive_body`: it may still be coming.
+    #[getter]
+    fn is_body_streamed(&self) -> bool {
+        self.is_body_streamed
+    }
+
+    /// The next bytes of the body, at least one and `max_bytes` at most; none at its end.
+    ///
+    /// Raises:
+    ///     ClientDisconnectedError: the client has gone. TimeoutError: the body does not come in time.
+    ///     ProtocolError: it is malformed, or too large; the error has the status to answer with.
+    /// Blocking: until some of it has come.
+    #[pyo3(signature = (max_bytes, /))]
+    fn receive_body<'py>(&self, py: Python<'py>, max_bytes: usize) -> PyResult<Bound<'py, PyBytes>> {
+        if !is_own(&self.connection) {
+            return Err(disconnected(py));
+        }
+        loop {
+            match self.connection.take_body(max_bytes.max(1)) {
+                BodyPiece::Bytes(bytes) => return Ok(PyBytes::new(py, &bytes)),
+                BodyPiece::End => return Ok(PyBytes::new(py, b"")),
+                BodyPiece::Failed(BodyFailure::Stream(error)) => {
+                    self.lock().fault_status = error.kind.status();
+                    return Err(to_exception(py, Fault::Protocol(&error)));
+                }
+                BodyPiece::Failed(BodyFailure::Late) => {
+                    self.lock().fault_status = Some(408);
+                    return Err(PyTimeoutError::new_err("the body of the request does not come in time"));
+                }
+                BodyPiece::Failed(BodyFailure::Disconnected) => return Err(disconnected(py)),
+                BodyPiece::Wait { .. } => {
+                    let wait = || self.connection.wait_for_body(gil::exiting);
+                    if gil::wait(py, Section::OutputWait, wait).is_none() || gil::exiting() {
+                        return Err(disconnected(py));
+                    }
+                }
+            }
+        }
+    }
+
     /// The file that the body of the request is in, to be closed when it has been answered; None: there is none.
     #[getter]
     fn body_file(&self, py: Python<'_>) -> Option<Py<PyAny>> {
         self.opened.as_ref().map(|file| file.clone_ref(py))
+    }
+
+    /// The status that says what the client did wrong in the body, after `receive_body` has raised; else None.
+    #[getter]
+    fn fault_status(&self) -> Option<u16> {
+        self.lock().fault_status
     }
 
     /// Whether the head has been sent, so that another answer is not possible any more.

@@ -7,7 +7,6 @@ use pyo3::types::{PyDict, PyString};
 use wiretask_engine::access_log::AccessLog;
 
 use super::access;
-
 use super::environ::OWN_KEYS;
 
 /// The settings of a server that serves an application.
@@ -22,6 +21,8 @@ pub struct WsgiSettings {
     pub drops_forwarding: bool,
     /// Listeners differ: `SERVER_PORT` is asked of each connection.
     pub ports_differ: bool,
+    /// Applications read bodies while they come.
+    pub streams_bodies: bool,
     /// Where requests are written down.
     pub access_log: Option<Arc<AccessLog>>,
 }
@@ -40,6 +41,7 @@ impl WsgiSettings {
             url_prefix: item("url_prefix")?.cast_into::<PyString>()?.to_str()?.as_bytes().to_vec(),
             drops_forwarding: item("drops_forwarding")?.extract()?,
             ports_differ: item("ports_differ")?.extract()?,
+            streams_bodies: item("streams_bodies")?.extract()?,
             access_log: access::open(&item("access_log")?, server)?,
         })
     }
