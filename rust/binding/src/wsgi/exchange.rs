@@ -12,11 +12,12 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
 use wiretask_engine::sent_file::SentFile;
-use wiretask_protocol::channel::{BodyFailure, BodyPiece, CloseReason};
+use wiretask_protocol::channel::{BodyFailure, BodyPiece, CloseReason, MAX_DISCARDED_BYTES};
 use wiretask_protocol::http::answer::{
     AnswerBody, AnswerFault, AnswerHead, AnswerPlan, Asking, ServerFields, write_decimal,
 };
 use wiretask_protocol::http::encode;
+use wiretask_protocol::http::framing::BodyFraming;
 use wiretask_protocol::http::request::Request;
 use wiretask_protocol::lazy::Lazy;
 use wiretask_protocol::native::NativeConsumer;
@@ -64,6 +65,8 @@ struct Answer {
     is_ended: bool,
     /// The status for what the client did wrong in the body.
     fault_status: Option<u16>,
+    /// Of a streamed body of known length, what the application has not read.
+    unread_bytes: u64,
 }
 
 impl Exchange {
@@ -102,6 +105,10 @@ impl Exchange {
             excess_bytes: 0,
             is_ended: false,
             fault_status: None,
+            unread_bytes: match head.framing() {
+                BodyFraming::Length(length) => length,
+                _ => 0,
+            },
         };
         let hit = Hit::begun_by(settings.access_log.as_ref(), request);
         let exchange = Self {
@@ -144,8 +151,9 @@ impl Exchange {
                 "start_response() was not called before the first part of the body",
             ));
         };
-        let is_last =
-            self.connection.is_last_answer() || (self.is_body_streamed && self.connection.is_body_unasked());
+        let is_body_in_the_way = self.is_body_streamed
+            && (answer.unread_bytes > MAX_DISCARDED_BYTES as u64 || self.connection.is_body_unasked());
+        let is_last = is_body_in_the_way || self.connection.is_last_answer();
         let asking = Asking { keep_alive: self.asking.keep_alive && !is_last, ..self.asking };
         let plan = head.plan(asking, whole_length);
         let ident = self.ident();
@@ -526,7 +534,12 @@ impl Exchange {
         }
         loop {
             match self.connection.take_body(max_bytes.max(1)) {
-                BodyPiece::Bytes(bytes) => return Ok(PyBytes::new(py, &bytes)),
+                BodyPiece::Bytes(bytes) => {
+                    let mut answer = self.lock();
+                    answer.unread_bytes = answer.unread_bytes.saturating_sub(bytes.len() as u64);
+                    drop(answer);
+                    return Ok(PyBytes::new(py, &bytes));
+                }
                 BodyPiece::End => return Ok(PyBytes::new(py, b"")),
                 BodyPiece::Failed(BodyFailure::Stream(error)) => {
                     self.lock().fault_status = error.kind.status();

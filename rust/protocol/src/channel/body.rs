@@ -12,7 +12,7 @@ use crate::consumer::StreamConsumer;
 use crate::error::ProtocolError;
 
 /// So much of a body that nobody has taken is thrown away behind the answer.
-const MAX_DISCARDED_BYTES: usize = 256 * 1024;
+pub const MAX_DISCARDED_BYTES: usize = 256 * 1024;
 
 /// What a worker gets of the body of the request that it has.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -27,7 +27,7 @@ use crate::error::ProtocolError;
 use crate::held_input::{Ready, ReadyRequests, Waiting};
 use crate::output::Output;
 pub use crate::output::{FileRange, Outgoing, OutputLimits, Spooling};
-pub use body::{BodyFailure, BodyPiece};
+pub use body::{BodyFailure, BodyPiece, MAX_DISCARDED_BYTES};
 pub use input::BODY_PROGRESS_BYTES;
 pub use terms::{Action, ChannelLimits, ChannelMode, CloseReason, Refusal, Taken, Timeout, Work};
 
