@@ -93,6 +93,15 @@ def test_the_figures_are_the_servers_own(demo: int) -> None:
     assert [value for value in numbers if not isinstance(value, (int, float))] == []
 
 
+def test_requests_are_counted_one_by_one_though_they_are_sent_together(demo: int) -> None:
+    before = json.loads(answer_of(demo, "/figures.json")[1])["server"]["requests"]
+    with socket.create_connection(("127.0.0.1", demo), timeout=DEADLINE_SECONDS) as client:
+        client.sendall(b"GET /hello HTTP/1.1\r\nHost: a\r\n\r\n" * 19 + b"GET /hello HTTP/1.0\r\n\r\n")
+        answers = b"".join(iter(lambda: client.recv(65536), b""))
+    assert answers.count(b"Hello, world!\n") == 20
+    assert json.loads(answer_of(demo, "/figures.json")[1])["server"]["requests"] == before + 21
+
+
 def test_the_demonstration_answers_nothing_else(demo: int) -> None:
     assert answer_of(demo, "/hello")[1] == b"Hello, world!\n"
     assert answer_of(demo, "/nothing")[0].status == 404

@@ -9,7 +9,7 @@ const TILES = [
   ["process", "memory_bytes", "memory"],
   ["process", "uptime_seconds", "up for"],
 ];
-const COUNTED = ["requests", "dispatched", "tasks_started"]; // the first one that is there is the rate
+const COUNTED = "requests";
 
 const byId = (id) => document.getElementById(id);
 const rates = [];
@@ -53,15 +53,15 @@ function draw() {
 
 function show(figures, now) {
   byId("facts").textContent = Object.entries(figures.facts).map(([name, text]) => `${name} ${text}`).join(" \u00b7 ");
-  const name = COUNTED.find((each) => each in figures.server);
-  if (name && before && now > before.now) {
-    const rate = Math.max(0, (figures.server[name] - before.count) * 1000 / (now - before.now));
+  const count = figures.server[COUNTED];
+  if (before && count >= before.count && now > before.now) {
+    const rate = (count - before.count) * 1000 / (now - before.now);
     rates.push(rate);
     if (rates.length > SECONDS_SHOWN) rates.shift();
     byId("rate").textContent = rate < 10 ? rate.toFixed(1) : Math.round(rate).toLocaleString();
     draw();
   }
-  if (name) before = { now, count: figures.server[name] };
+  before = { now, count };
   byId("tiles").replaceChildren(...TILES.filter(([part, key]) => key in figures[part]).map(([part, key, text]) => {
     const tile = element("div", null, element("b", amount(key, figures[part][key])), element("span", text));
     tile.className = "tile";

@@ -158,6 +158,7 @@ impl Server {
             ("bytes_received", &stats.bytes_received),
             ("bytes_sent", &stats.bytes_sent),
             ("dispatched", &stats.dispatched),
+            ("requests", &stats.begun),
             ("refused", &stats.refused),
             ("protocol_errors", &stats.protocol_errors),
             ("timeouts", &stats.timeouts),
