@@ -267,7 +267,7 @@ class dispatcher_with_send(dispatcher):  # noqa: N801 (the published name)
     def initiate_send(self) -> None:
         """Send what the socket takes now."""
         data = self._out_buffer
-        sent = super().send(data if len(data) <= _SEND_BYTES else data[:_SEND_BYTES])
+        sent = dispatcher.send(self, data if len(data) <= _SEND_BYTES else data[:_SEND_BYTES])
         # A handler that was called meanwhile may have changed it.
         self._out_buffer = self._out_buffer[sent:]
 
