@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 import xml.etree.ElementTree as ElementTree
 
@@ -14,7 +16,16 @@ import pytest
 
 from wiretask import _native
 
-from .accounting import parse_resident_bytes, parse_schedstat, resident_bytes, spent_ns, thread_cpu_ns
+from .accounting import (
+    descendants,
+    parse_resident_bytes,
+    parse_schedstat,
+    peak_bytes,
+    process_cpu_ns,
+    resident_bytes,
+    spent_ns,
+    thread_cpu_ns,
+)
 from .document import DOCUMENT, PLOTS, RESULTS, rendered
 from .echo import strace_counts
 from .keyvalue import requests_per_second
@@ -23,6 +34,7 @@ from .parsers import BROWSER_GET, body_cases, even_lines, long_head, read_all, r
 from .plot import BAR, bars
 from .results import Case, Metric, Report, Results, Spread
 from .tables import as_markdown, as_text, rows_of
+from .wrk import parse_wrk
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -90,6 +102,46 @@ def test_resident_memory_is_that_of_rss() -> None:
     assert resident_bytes(os.getpid()) > 1_000_000
     with pytest.raises(ValueError, match="no line with Rss"):
         parse_resident_bytes("Pss: 309 kB\n")
+
+
+def test_a_server_is_the_process_that_was_started_and_all_that_descend_from_it() -> None:
+    grandchild = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
+    with subprocess.Popen([sys.executable, "-c", grandchild], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"1\n"
+        found = descendants(os.getpid())
+        assert child.pid in found
+        assert len(descendants(child.pid)) == 1
+        assert descendants(child.pid)[0] in found
+        assert process_cpu_ns(child.pid) > 0
+    assert child.pid not in descendants(os.getpid())
+    assert process_cpu_ns(child.pid) == 0
+
+
+def test_what_threads_have_spent_stays_in_the_account_of_their_process() -> None:
+    def work() -> None:
+        end = process_cpu_ns(os.getpid()) + 30_000_000
+        while process_cpu_ns(os.getpid()) < end:
+            sum(range(1000))
+
+    before = process_cpu_ns(os.getpid())
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert process_cpu_ns(os.getpid()) >= before + 30_000_000
+
+
+def test_the_peak_is_at_least_what_is_there_now() -> None:
+    assert peak_bytes(os.getpid()) > 1_000_000
+    assert peak_bytes(os.getpid()) >= resident_bytes(os.getpid()) * 9 // 10
+
+
+def test_what_wrk_prints_is_read_and_failures_are_no_figures() -> None:
+    text = 'Running 1s test\n  100 requests\n{"messages": 100, "seconds": 1.0, "p50_us": 5, "p99_us": 9, "failures": 0}\n'
+    assert parse_wrk(text) == {"messages": 100, "seconds": 1.0, "p50_us": 5, "p99_us": 9}
+    for wrong in (text.replace('"failures": 0', '"failures": 1'), text.replace("100,", "0,"), "unable to connect\n"):
+        with pytest.raises(RuntimeError, match=r"failed|no figures"):
+            parse_wrk(wrong)
 
 
 def test_system_calls_are_read_from_what_strace_prints() -> None:

@@ -270,7 +270,7 @@ def test_r56_idle_keep_alive_connections_cost_little_memory(serving: Serve) -> N
     from processes import resident_kilobytes
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    count = min(2000, (hard - 200) // 2)
+    count = min(1000, (hard - 200) // 2)
     if soft < 2 * count + 200:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     site = serving(hello, connection_limit=count + 100)
