@@ -137,7 +137,8 @@ def test_the_peak_is_at_least_what_is_there_now() -> None:
 
 
 def test_what_wrk_prints_is_read_and_failures_are_no_figures() -> None:
-    text = 'Running 1s test\n  100 requests\n{"messages": 100, "seconds": 1.0, "p50_us": 5, "p99_us": 9, "failures": 0}\n'
+    figures = '{"messages": 100, "seconds": 1.0, "p50_us": 5, "p99_us": 9, "failures": 0}'
+    text = f"Running 1s test\n  100 requests\n{figures}\n"
     assert parse_wrk(text) == {"messages": 100, "seconds": 1.0, "p50_us": 5, "p99_us": 9}
     for wrong in (text.replace('"failures": 0', '"failures": 1'), text.replace("100,", "0,"), "unable to connect\n"):
         with pytest.raises(RuntimeError, match=r"failed|no figures"):
