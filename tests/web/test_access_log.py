@@ -7,6 +7,7 @@ import datetime
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -319,6 +320,35 @@ def test_a_logger_gets_its_lines_while_the_server_runs(serving: Serve, caplog: A
     for count in range(1, 4):
         site.ask()
         until(lambda count=count: len(caplog.messages) == count, "the message")
+
+
+class _Slow(logging.Filter):
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.count = threading.Event(), 0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        self.begun.set()
+        time.sleep(0.01)
+        self.count += 1
+        return True
+
+
+def test_a_server_that_has_stopped_has_handed_over_what_the_logger_was_still_at(serving: Serve) -> None:
+    logger, slow = logging.getLogger("tests.slow"), _Slow()
+    logger.setLevel(logging.INFO)
+    logger.addFilter(slow)
+    try:
+        site = serving(plain, access_log=logger)
+        with site.connect() as peer:
+            peer.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 30)
+            for _ in range(30):
+                peer.read_answer()
+        assert slow.begun.wait(20)
+        site.close()
+        assert slow.count == 30
+    finally:
+        logger.removeFilter(slow)
 
 
 class _Failing(logging.Filter):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from typing import Any
 
 from wiretask import _native
@@ -34,6 +35,7 @@ class AccessLog:
         self._target = target
         self._is_json = adj.access_log_format == "json"
         self.has_file = isinstance(target, str) and target != "-"
+        self._delivering = threading.Lock()
         self.logger: logging.Logger | None = None
         if target is True:
             self.logger = logging.getLogger("wiretask.access")
@@ -50,14 +52,26 @@ class AccessLog:
             path = os.path.abspath(str(path))
         return {"path": path, "is_json": self._is_json}
 
-    def deliver(self, native: _native.Server) -> None:
-        """Hand the lines that wait to the logger, if there is one."""
+    def deliver(self, native: _native.Server) -> bool:
+        """Hand the lines that wait to the logger, if there is one; False: another thread is at it for too long.
+
+        Blocking: until who is at it is done, two seconds at most.
+        """
         if self.logger is None:
-            return
+            return True
+        if not self._delivering.acquire(timeout=_LAST_LINES_SECONDS):
+            return False
+        try:
+            self._deliver_to(self.logger, native.take_access_lines())
+        finally:
+            self._delivering.release()
+        return True
+
+    def _deliver_to(self, logger: logging.Logger, lines: list[str]) -> None:
         failure: BaseException | None = None
-        for line in native.take_access_lines():
+        for line in lines:
             try:
-                self.logger.info("%s", line)
+                logger.info("%s", line)
             except BaseException as error:
                 # The other lines are not to be lost with this one.
                 failure = error
@@ -68,9 +82,9 @@ class AccessLog:
         """Have all lines written, and no more taken. Blocking: two seconds at most, and what the logger takes."""
         if self._target is None:
             return
-        if not native.end_access_log(_LAST_LINES_SECONDS):
+        is_written = native.end_access_log(_LAST_LINES_SECONDS)
+        if not (self.deliver(native) and is_written):
             _LOG.error("the last lines of the access log could not be written in time")
-        self.deliver(native)
         counted = native.stats()
         if dropped := counted.get("access_log_dropped", 0):
             _LOG.warning("the access log lacks %d of %d requests", dropped, counted["access_log_records"])
