@@ -311,7 +311,11 @@ FULL_DISK = """
     for _ in range(4):
         peer = site.connect()
         try:
-            statuses.append(peer.ask("POST", body=b"x" * 5_000_000).status)
+            peer.send_request("POST", body=b"x" * 5_000_000)
+        except ConnectionError:
+            pass  # it need not take what it cannot keep
+        try:
+            statuses.append(peer.read_answer().status)
         except (CutShortError, ConnectionError):
             statuses.append(0)
     assert set(statuses) <= {{0, 500, 503, 507}}, statuses
