@@ -98,7 +98,10 @@ def measure_all(
     reports = []
     for name in names:
         print(f"{name}:", file=sys.stderr, flush=True)
+        load = os.getloadavg()[0]
         report = BENCHMARKS[name](settings)
+        kind = "quick" if settings == QUICK else "full"
+        report.notes.append(f"Measured on {about['date']}, a {kind} run; load average before it {load:.1f}.")
         reports.append(report)
         print(f"\n{report.title} ({name})\n")
         if report.cases:

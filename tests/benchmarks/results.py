@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["Case", "Metric", "Report", "Results", "Spread"]
+__all__ = ["Case", "Metric", "Report", "Results", "Spread", "merged"]
 
 Measures = dict[str, float]
 
@@ -103,3 +103,9 @@ class Results:
             metrics = [Metric(**metric) for metric in one.pop("metrics")]
             reports.append(Report(**one, metrics=metrics, cases=cases))
         return cls(data["about"], reports)
+
+
+def merged(old: Results, new: Results) -> Results:
+    """Return the reports of both, those of `new` where both have one, with what is known of the new run."""
+    renewed = {report.name for report in new.reports}
+    return Results(new.about, [report for report in old.reports if report.name not in renewed] + new.reports)

@@ -32,7 +32,7 @@ from .keyvalue import requests_per_second
 from .measuring import release_build
 from .parsers import BROWSER_GET, body_cases, even_lines, long_head, read_all, read_dribbled, read_lines, readlines
 from .plot import BAR, bars
-from .results import Case, Metric, Report, Results, Spread
+from .results import Case, Metric, Report, Results, Spread, merged
 from .tables import as_markdown, as_text, rows_of
 from .wrk import parse_wrk
 
@@ -250,3 +250,10 @@ def test_what_parsers_are_measured_with_is_what_the_tables_say() -> None:
     for _name, _size, sides in body_cases():
         for _side, read in sides:
             assert read()
+
+
+def test_what_was_measured_anew_takes_the_place_of_the_old(report: Report) -> None:
+    other, newer = (Report(name, "T", report.metrics, [], "cpu") for name in ("idle", "echo"))
+    both = merged(Results({"run": "old"}, [report, other]), Results({"run": "new"}, [newer]))
+    assert both.about == {"run": "new"}
+    assert both.reports == [other, newer]
