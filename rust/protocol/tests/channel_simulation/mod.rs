@@ -148,6 +148,8 @@ pub struct Simulation {
     opened: usize,
     closed: usize,
     is_task_promised: bool,
+    /// They were at some time.
+    were_tasks_queued: bool,
     close: Option<CloseReason>,
     is_finish_asked: bool,
     aborted: Option<CloseReason>,
@@ -203,6 +205,7 @@ impl Simulation {
             opened: 0,
             closed: 0,
             is_task_promised: false,
+            were_tasks_queued: false,
             close: None,
             is_finish_asked: false,
             aborted: None,
@@ -268,7 +271,9 @@ impl Simulation {
 
     fn refuse(&mut self, refusal: Refusal) {
         assert!(self.mode.answers && self.refused.is_none() && self.aborted.is_none());
-        assert_eq!(self.worker, Worker::Away, "answered over a worker's head");
+        // A worker that was started since the loop made up its mind is there for tasks, and can write nothing any more.
+        assert!(self.worker == Worker::Away || self.were_tasks_queued, "answered over a worker's head");
+        assert!(self.state.is_closing(), "a worker could write behind it");
         if refusal == Refusal::Unkept {
             assert!(self.is_body_lost);
             assert_eq!(
@@ -720,6 +725,7 @@ impl Simulation {
                 assert!(is_taken || self.state.is_closed() || self.is_cancelled);
                 assert!(is_taken || !self.is_task_promised);
                 self.is_task_promised |= is_taken;
+                self.were_tasks_queued |= is_taken;
                 self.attend_if_needed();
             }
             Event::HoldInput(is_held) => {
