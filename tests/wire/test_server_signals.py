@@ -88,9 +88,9 @@ def test_a_signal_ends_a_run_under_load_and_every_answer_is_whole(number: signal
         remainders: list[int] = []
         answered = threading.Semaphore(0)
 
-        def load() -> None:
+        def load(peer: socket.socket) -> None:
             received = 0
-            with connected(port) as peer:
+            with peer:
                 try:
                     while True:
                         peer.sendall(line)
@@ -103,7 +103,8 @@ def test_a_signal_ends_a_run_under_load_and_every_answer_is_whole(number: signal
                     pass
             remainders.append(received % len(line))
 
-        loaders = [threading.Thread(target=load) for _ in range(8)]
+        # All are connected before the signal, however slowly their threads start.
+        loaders = [threading.Thread(target=load, args=(connected(port),)) for _ in range(8)]
         for loader in loaders:
             loader.start()
         for _ in range(200):
