@@ -1045,22 +1045,6 @@ class Exchange:
         """The file that the body of the request is in, to be closed once it is answered; None: there is none."""
 
     @property
-    def head_sent(self) -> bool:
-        """Whether the head has been sent, so that another answer is not possible any more."""
-
-    @property
-    def is_started(self) -> bool:
-        """Whether `start_response` was called."""
-
-    @property
-    def status(self) -> int:
-        """The status that was sent, or is to be; 0: none yet."""
-
-    @property
-    def body_bytes(self) -> int:
-        """How many bytes of the body were sent, before any coding."""
-
-    @property
     def excess_bytes(self) -> int:
         """How many bytes the application gave beyond the Content-Length that it had announced."""
 

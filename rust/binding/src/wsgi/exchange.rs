@@ -10,11 +10,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict};
 use wiretask_engine::sent_file::SentFile;
 use wiretask_protocol::channel::{BodyFailure, BodyPiece, CloseReason, MAX_DISCARDED_BYTES};
 use wiretask_protocol::http::answer::{
-    AnswerBody, AnswerFault, AnswerHead, AnswerPlan, Asking, ServerFields, write_decimal,
+    AnswerBody, AnswerHead, AnswerPlan, Asking, ServerFields, write_decimal,
 };
 use wiretask_protocol::http::encode;
 use wiretask_protocol::http::framing::BodyFraming;
@@ -24,7 +24,10 @@ use wiretask_protocol::native::NativeConsumer;
 
 use super::access::Hit;
 use super::environ;
+use super::given_head::{read_head, refusal};
+use super::input::Input;
 use super::settings::WsgiSettings;
+use super::whole_body::Parts;
 use crate::channel::{Disconnected, disconnected, flush, write_all, write_file};
 use crate::date::with_date;
 use crate::errors::{Fault, to_exception};
@@ -43,7 +46,7 @@ pub struct Exchange {
     /// The body is to be taken from the connection.
     is_body_streamed: bool,
     /// The file that the body is in.
-    opened: Option<Py<PyAny>>,
+    body_file: Option<Py<PyAny>>,
     /// For the access log; `None`: there is none.
     hit: Option<Hit>,
 }
@@ -81,12 +84,9 @@ impl Exchange {
         let body_file = connection.take_body_file(&mut request);
         let NativeConsumer::HttpRequest(request) = request else { return Ok(None) };
         let Some(mut request) = request.into_made() else { return Ok(None) };
-        let (body_file, is_lost) = match body_file {
-            Ok(file) => (file, false),
-            Err(_) => (None, true),
-        };
-        let mut opened = None;
-        let environ = environ::make(py, settings, connection, &mut request, body_file.as_ref(), &mut opened)?;
+        let is_lost = body_file.is_err();
+        let input = Input::new(py, &request.take_value(), body_file.ok().flatten().as_ref())?;
+        let environ = environ::make(py, settings, connection, &request, &input)?;
         let head = request.head();
         let asking = Asking {
             version: head.version(),
@@ -116,7 +116,7 @@ impl Exchange {
             asking,
             answer: Mutex::new(answer),
             is_body_streamed,
-            opened,
+            body_file: input.into_file(),
             hit,
         };
         if is_lost {
@@ -170,13 +170,13 @@ impl Exchange {
     }
 
     /// Write a part of the body; what does not belong to it is counted and left out.
-    fn add_part(&self, py: Python<'_>, data: &[u8], whole_length: Option<u64>) -> PyResult<()> {
+    fn add_part(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
         let mut out = Vec::new();
         let mut part = data;
         let is_large;
         {
             let mut answer = self.lock();
-            let plan = self.begin(&mut answer, whole_length, &mut out)?;
+            let plan = self.begin(&mut answer, None, &mut out)?;
             match plan.body {
                 AnswerBody::Nothing => part = b"",
                 AnswerBody::Length(_) => {
@@ -316,7 +316,7 @@ impl Exchange {
         if data.as_bytes().is_empty() {
             return Ok(());
         }
-        self.add_part(py, data.as_bytes(), None)?;
+        self.add_part(py, data.as_bytes())?;
         flush(py, &self.connection, false)
     }
 
@@ -563,37 +563,13 @@ impl Exchange {
     /// The file that the body of the request is in, to be closed when it has been answered; None: there is none.
     #[getter]
     fn body_file(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.opened.as_ref().map(|file| file.clone_ref(py))
+        self.body_file.as_ref().map(|file| file.clone_ref(py))
     }
 
     /// The status that says what the client did wrong in the body, after `receive_body` has raised; else None.
     #[getter]
     fn fault_status(&self) -> Option<u16> {
         self.lock().fault_status
-    }
-
-    /// Whether the head has been sent, so that another answer is not possible any more.
-    #[getter]
-    fn head_sent(&self) -> bool {
-        self.lock().plan.is_some()
-    }
-
-    /// Whether `start_response` was called.
-    #[getter]
-    fn is_started(&self) -> bool {
-        self.lock().head.is_some()
-    }
-
-    /// The status that was sent, or is to be; 0: none yet.
-    #[getter]
-    fn status(&self) -> u16 {
-        self.lock().status()
-    }
-
-    /// How many bytes of the body were sent, before any coding.
-    #[getter]
-    fn body_bytes(&self) -> u64 {
-        self.lock().body_bytes
     }
 
     /// How many bytes the application gave beyond the Content-Length that it had announced.
@@ -603,97 +579,9 @@ impl Exchange {
     }
 }
 
-/// A list or a tuple, exactly, of bytes, exactly: reading it runs no code of the application's.
-enum Parts<'a, 'py> {
-    List(&'a Bound<'py, PyList>),
-    Tuple(&'a Bound<'py, PyTuple>),
-}
-
-impl<'a, 'py> Parts<'a, 'py> {
-    fn of(result: &'a Bound<'py, PyAny>) -> Option<Self> {
-        if let Ok(list) = result.cast_exact::<PyList>() {
-            return Some(Self::List(list));
-        }
-        result.cast_exact::<PyTuple>().ok().map(Self::Tuple)
-    }
-
-    /// The length of all of them; `None` if one of them is not bytes.
-    fn length(&self) -> Option<u64> {
-        let mut length = 0;
-        self.each(|part| {
-            length += part.len() as u64;
-            Ok(())
-        })
-        .ok()?;
-        Some(length)
-    }
-
-    fn each(&self, mut look: impl FnMut(&[u8]) -> PyResult<()>) -> PyResult<()> {
-        match self {
-            Self::List(list) => list.iter().try_for_each(|part| look(exact_bytes(&part)?)),
-            Self::Tuple(tuple) => tuple.iter().try_for_each(|part| look(exact_bytes(&part)?)),
-        }
-    }
-}
-
-fn exact_bytes<'a>(part: &'a Bound<'_, PyAny>) -> PyResult<&'a [u8]> {
-    let Ok(bytes) = part.cast_exact::<PyBytes>() else {
-        return Err(PyTypeError::new_err("not bytes"));
-    };
-    Ok(bytes.as_bytes())
-}
-
 fn part_of_body<'a, 'py>(data: &'a Bound<'py, PyAny>) -> PyResult<&'a Bound<'py, PyBytes>> {
     data.cast::<PyBytes>().map_err(|_| {
         let kind = data.get_type();
         PyTypeError::new_err(format!("a part of the body is bytes, not {kind}"))
     })
-}
-
-/// Read what an application passes to `start_response`.
-fn read_head(status: &Bound<'_, PyAny>, headers: &Bound<'_, PyAny>) -> PyResult<AnswerHead> {
-    let mut head = with_text(status, "the status", |text| {
-        AnswerHead::new(text).map_err(|fault| refusal(fault, &String::from_utf8_lossy(text)))
-    })?;
-    let Ok(headers) = headers.cast::<PyList>() else {
-        let kind = headers.get_type();
-        return Err(PyTypeError::new_err(format!("headers are a list of (name, value), not {kind}")));
-    };
-    for pair in headers.iter() {
-        let Some(pair) = pair.cast::<PyTuple>().ok().filter(|pair| pair.len() == 2) else {
-            return Err(PyTypeError::new_err("a header is a tuple (name, value)"));
-        };
-        let (name, value) = (pair.get_borrowed_item(0)?, pair.get_borrowed_item(1)?);
-        with_text(&name, "a header name", |name| {
-            with_text(&value, "a header value", |value| {
-                head.add(name, value).map_err(|fault| {
-                    refusal(
-                        fault,
-                        &format!("{}: {}", String::from_utf8_lossy(name), String::from_utf8_lossy(value)),
-                    )
-                })
-            })
-        })?;
-    }
-    Ok(head)
-}
-
-/// Let `look` see a str as bytes, each character one.
-fn with_text<R>(text: &Bound<'_, PyAny>, what: &str, look: impl FnOnce(&[u8]) -> PyResult<R>) -> PyResult<R> {
-    let Ok(string) = text.cast::<PyString>() else {
-        let kind = text.get_type();
-        return Err(PyTypeError::new_err(format!("{what} is a str, not {kind}")));
-    };
-    let not_latin1 =
-        || PyValueError::new_err(format!("{what} has characters in it that are not in Latin-1 (PEP 3333)"));
-    let utf8 = string.to_str().map_err(|_| not_latin1())?;
-    if utf8.is_ascii() {
-        return look(utf8.as_bytes());
-    }
-    let bytes: Result<Vec<u8>, _> = utf8.chars().map(u8::try_from).collect();
-    look(&bytes.map_err(|_| not_latin1())?)
-}
-
-fn refusal(fault: AnswerFault, what: &str) -> PyErr {
-    PyValueError::new_err(format!("{fault}; not {what:?}"))
 }

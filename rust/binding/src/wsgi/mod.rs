@@ -6,9 +6,12 @@
 mod access;
 mod environ;
 mod exchange;
+mod given_head;
 mod header_keys;
+mod input;
 mod remote;
 mod settings;
+mod whole_body;
 
 pub use access::peer_of;
 pub use exchange::Exchange;

@@ -1,0 +1,53 @@
+//! `Input`: what an environ has as `wsgi.input`, for a body that has come whole.
+use std::io;
+use std::os::fd::AsRawFd;
+
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyType};
+use wiretask_engine::body_files::BodyFile;
+
+/// The body of a request, to be read by the application.
+pub struct Input {
+    /// A `BytesIO`, or a file that is open for reading.
+    pub object: Py<PyAny>,
+    /// How long it is.
+    pub length: u64,
+    is_file: bool,
+}
+
+impl Input {
+    /// The body that is in `file`, or else the one in memory.
+    ///
+    /// # Errors
+    /// `OSError`: no descriptor is left. `MemoryError`.
+    pub fn new(py: Python<'_>, body: &[u8], file: Option<&BodyFile>) -> PyResult<Self> {
+        Ok(match file {
+            Some(file) => Self { object: open(py, file)?, length: file.length(), is_file: true },
+            None => Self { object: in_memory(py, body)?, length: body.len() as u64, is_file: false },
+        })
+    }
+
+    /// The file, if it is one: it is to be closed when the request has been answered.
+    pub fn into_file(self) -> Option<Py<PyAny>> {
+        self.is_file.then_some(self.object)
+    }
+}
+
+fn in_memory(py: Python<'_>, body: &[u8]) -> PyResult<Py<PyAny>> {
+    static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    let class = CLASS.import(py, "io", "BytesIO")?;
+    let object = if body.is_empty() { class.call0() } else { class.call1((PyBytes::new(py, body),)) };
+    Ok(object?.unbind())
+}
+
+fn open(py: Python<'_>, file: &BodyFile) -> PyResult<Py<PyAny>> {
+    static OPEN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let descriptor = file.descriptor().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+    let copy = descriptor.try_clone_to_owned()?;
+    let open = OPEN.get_or_try_init(py, || PyResult::Ok(py.import("io")?.getattr("open")?.unbind()))?;
+    let object = open.bind(py).call1((copy.as_raw_fd(), "rb"))?;
+    // It is closed with the object from here on.
+    std::mem::forget(copy);
+    Ok(object.unbind())
+}
