@@ -46,9 +46,8 @@ class Delivery:
     @property
     def is_completed(self) -> bool:
         """What the consumer says."""
-        completed = self._guarded("looking at completed", lambda: self.consumer.completed)
-        if not isinstance(completed, bool):
-            self._break(ConsumerLaw.INTERFACE, f"completed is {completed!r}, not True or False")
+        completed: bool = self._guarded("looking at completed", lambda: self.consumer.completed)
+        self._check_completed(completed)
         return completed
 
     def run(self) -> Outcome:
@@ -63,29 +62,46 @@ class Delivery:
 
     def hand_over(self, piece: bytes) -> int:
         """Hand over one piece and return how many bytes of it were taken, having checked that."""
-        was_completed = self.is_completed
+        # Called for every byte of every cut: what is in order is passed on with as few steps as can be.
+        consumer = self.consumer
         buffer = self._buffer_type(piece)
-        taken = self._guarded(f"received({_short(buffer)})", lambda: self.consumer.received(buffer))
-        self._spoil(buffer)
-        if isinstance(taken, bool) or not isinstance(taken, int) or not 0 <= taken <= len(piece):
-            self._break(
-                ConsumerLaw.INTERFACE,
-                f"received({_short(piece)}) returned {taken!r}, not a number of 0..{len(piece)}",
-            )
+        asked = "completed"
+        try:
+            was_completed = consumer.completed
+            asked = "received"
+            taken = consumer.received(buffer)
+            asked = "completed"
+            is_completed = consumer.completed
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            self._raised(f"received({_short(piece)})" if asked == "received" else "looking at completed", error)
+        if buffer is not piece:
+            self._spoil(buffer)
+        if was_completed is False:
+            is_plain = taken == len(piece) and (is_completed is False or is_completed is True)
+        else:
+            is_plain = taken == 0 and was_completed is True and is_completed is True
+        if not is_plain or type(taken) is not int:
+            self._check_call(piece, taken, was_completed, is_completed)
         self.consumed_bytes += taken
-        is_completed = self.is_completed
+        return int(taken)
+
+    def _check_call(self, piece: bytes, taken: object, was_completed: object, is_completed: object) -> None:
+        """Hold one call of `received`, and `completed` before and after it, to the laws."""
+        self._check_completed(was_completed)
+        self._check_completed(is_completed)
+        call = f"received({_short(piece)})"
+        if isinstance(taken, bool) or not isinstance(taken, int) or not 0 <= taken <= len(piece):
+            self._break(ConsumerLaw.INTERFACE, f"{call} returned {taken!r}, not a number of 0..{len(piece)}")
         if was_completed and not is_completed:
-            self._break(ConsumerLaw.NO_OVER_READING, f"received({_short(piece)}) made completed false again")
+            self._break(ConsumerLaw.NO_OVER_READING, f"{call} made completed false again")
         if was_completed and taken:
-            self._break(ConsumerLaw.NO_OVER_READING, f"received({_short(piece)}) took {taken} bytes after completion")
+            self._break(ConsumerLaw.NO_OVER_READING, f"{call} took {taken} bytes after completion")
         if piece and not taken and not was_completed:
-            self._break(ConsumerLaw.PROGRESS, f"received({_short(piece)}) took nothing, and was not completed before")
+            self._break(ConsumerLaw.PROGRESS, f"{call} took nothing, and was not completed before")
         if taken < len(piece) and not is_completed:
-            self._break(
-                ConsumerLaw.PROGRESS,
-                f"received({_short(piece)}) took {taken} of {len(piece)} bytes without being completed",
-            )
-        return taken
+            self._break(ConsumerLaw.PROGRESS, f"{call} took {taken} of {len(piece)} bytes without being completed")
 
     def end_input(self) -> None:
         """Call `end_of_input()`, if the consumer has one."""
@@ -94,11 +110,16 @@ class Delivery:
 
     def outcome(self) -> Outcome:
         """What can be seen of the consumer now."""
-        outcome: Outcome = self._guarded(
-            "looking at the consumer", lambda: outcome_of(self.consumer, self.consumed_bytes, self._value_of)
-        )
-        error = getattr(self.consumer, "error", None)
-        if error is not None and not outcome.is_completed:
+        try:
+            outcome = outcome_of(self.consumer, self.consumed_bytes, self._value_of)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as raised:
+            self._raised("looking at the consumer", raised)
+        if outcome.error is None:
+            return outcome
+        error = self.consumer.error
+        if not outcome.is_completed:
             self._break(ConsumerLaw.TOTAL, f"there is an error, {error!r}, but completed is false")
         if isinstance(error, ProtocolError) and not 0 <= error.offset_bytes <= self.consumed_bytes:
             self._break(
@@ -114,11 +135,18 @@ class Delivery:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            law = ConsumerLaw.TOTAL
-            if self._buffer_type is not bytes and isinstance(error, (TypeError, AttributeError, BufferError)):
-                law = ConsumerLaw.INTERFACE
-            name = getattr(self._buffer_type, "__name__", "bytes")
-            self._break(law, f"{what} raised {error!r}" + ("" if name == "bytes" else f", given a {name}"), error)
+            self._raised(what, error)
+
+    def _raised(self, what: str, error: BaseException) -> NoReturn:
+        law = ConsumerLaw.TOTAL
+        if self._buffer_type is not bytes and isinstance(error, (TypeError, AttributeError, BufferError)):
+            law = ConsumerLaw.INTERFACE
+        name = getattr(self._buffer_type, "__name__", "bytes")
+        self._break(law, f"{what} raised {error!r}" + ("" if name == "bytes" else f", given a {name}"), error)
+
+    def _check_completed(self, completed: object) -> None:
+        if not isinstance(completed, bool):
+            self._break(ConsumerLaw.INTERFACE, f"completed is {completed!r}, not True or False")
 
     def _spoil(self, buffer: object) -> None:
         if isinstance(buffer, bytearray) or (isinstance(buffer, memoryview) and not buffer.readonly):
