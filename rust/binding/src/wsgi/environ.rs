@@ -18,19 +18,25 @@ use super::settings::WsgiSettings;
 use crate::host::PythonConnection;
 use crate::latin1::latin1;
 
-/// What is set in all of them. A dict that has a key already takes a value for it in half the time.
-pub const OWN_KEYS: [&str; 11] = [
-    "REQUEST_METHOD",
-    "PATH_INFO",
-    "QUERY_STRING",
-    "SERVER_PROTOCOL",
-    "REQUEST_URI",
-    "REMOTE_ADDR",
-    "REMOTE_HOST",
-    "REMOTE_PORT",
-    "wsgi.input",
-    "wiretask.client_disconnected",
-    "waitress.client_disconnected",
+/// The method, protocol and query that most requests have; what every environ begins with.
+const USUAL_METHOD: &str = "GET";
+const USUAL_PROTOCOL: &str = "HTTP/1.1";
+const USUAL_QUERY: &str = "";
+
+/// What every environ has of the request. A dict that has a key already takes a value for it in half the time, and
+/// one that is right already need not be set at all.
+pub const BEGINNING: [(&str, &str); 11] = [
+    ("REQUEST_METHOD", USUAL_METHOD),
+    ("PATH_INFO", ""),
+    ("QUERY_STRING", USUAL_QUERY),
+    ("SERVER_PROTOCOL", USUAL_PROTOCOL),
+    ("REQUEST_URI", ""),
+    ("REMOTE_ADDR", ""),
+    ("REMOTE_HOST", ""),
+    ("REMOTE_PORT", ""),
+    ("wsgi.input", ""),
+    ("wiretask.client_disconnected", ""),
+    ("waitress.client_disconnected", ""),
 ];
 
 /// Make the environ of `request`, whose body is `input`.
@@ -44,18 +50,20 @@ pub fn make<'py>(
     let environ = settings.environ.bind(py).copy()?;
     let head = request.head();
     let protocol = match head.version() {
-        Version::Http11 => intern!(py, "HTTP/1.1"),
-        Version::Http10 => intern!(py, "HTTP/1.0"),
+        Version::Http11 => "HTTP/1.1",
+        Version::Http10 => "HTTP/1.0",
     };
-    environ.set_item(intern!(py, "SERVER_PROTOCOL"), protocol)?;
-    let method = match head.method() {
-        b"GET" => intern!(py, "GET").clone(),
-        b"POST" => intern!(py, "POST").clone(),
-        method => latin1(py, method),
-    };
-    environ.set_item(intern!(py, "REQUEST_METHOD"), method)?;
+    if protocol != USUAL_PROTOCOL {
+        environ.set_item(intern!(py, "SERVER_PROTOCOL"), protocol)?;
+    }
+    if head.method() != USUAL_METHOD.as_bytes() {
+        environ.set_item(intern!(py, "REQUEST_METHOD"), latin1(py, head.method()))?;
+    }
     environ.set_item(intern!(py, "PATH_INFO"), path_info(py, head.path(), &settings.url_prefix))?;
-    environ.set_item(intern!(py, "QUERY_STRING"), text(py, head.query().unwrap_or_default()))?;
+    let query = head.query().unwrap_or_default();
+    if query != USUAL_QUERY.as_bytes() {
+        environ.set_item(intern!(py, "QUERY_STRING"), latin1(py, query))?;
+    }
     environ.set_item(intern!(py, "REQUEST_URI"), text(py, head.target()))?;
     let (host, port) = address_of(py, connection.peer());
     environ.set_item(intern!(py, "REMOTE_ADDR"), &host)?;

@@ -10,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 use wiretask_engine::socket::PeerAddress;
-use wiretask_protocol::http::answer::write_decimal;
+use wiretask_protocol::http::answer::decimal_digits;
 
 use crate::latin1::latin1;
 
@@ -24,26 +24,35 @@ pub fn address_of<'py>(
 ) -> (Bound<'py, PyString>, Option<Bound<'py, PyString>>) {
     match peer {
         PeerAddress::Inet(address) => {
-            let mut digits = Vec::with_capacity(5);
-            write_decimal(u64::from(address.port()), &mut digits);
-            (host(py, address.ip()), Some(latin1(py, &digits)))
+            let (digits, start) = decimal_digits(u64::from(address.port()));
+            (host(py, address.ip()), Some(latin1(py, &digits[start..])))
         }
         PeerAddress::Unix(_) => (pyo3::intern!(py, "localhost").clone(), None),
     }
 }
 
+/// Addresses as str.
+#[derive(Default)]
+struct Known {
+    /// The one that was asked for last: behind a proxy it is always the same.
+    last: Option<(IpAddr, Py<PyString>)>,
+    all: HashMap<IpAddr, Py<PyString>>,
+}
+
 fn host(py: Python<'_>, address: IpAddr) -> Bound<'_, PyString> {
-    static KNOWN: PyOnceLock<Mutex<HashMap<IpAddr, Py<PyString>>>> = PyOnceLock::new();
-    let known = KNOWN.get_or_init(py, Mutex::default);
+    static KNOWN: PyOnceLock<Mutex<Known>> = PyOnceLock::new();
     // Never waits: whoever has the lock holds the interpreter, and runs no Python.
-    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(host) = known.get(&address) {
+    let mut known = KNOWN.get_or_init(py, Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((last, host)) = &known.last
+        && *last == address
+    {
         return host.bind(py).clone();
     }
-    let host = PyString::new(py, &address.to_string());
-    if known.len() >= MAX_ADDRESSES {
-        known.clear();
+    if known.all.len() >= MAX_ADDRESSES {
+        known.all.clear();
     }
-    known.insert(address, host.clone().unbind());
+    let host = known.all.entry(address).or_insert_with(|| PyString::new(py, &address.to_string()).unbind());
+    let host = host.bind(py).clone();
+    known.last = Some((address, host.clone().unbind()));
     host
 }

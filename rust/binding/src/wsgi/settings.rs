@@ -7,7 +7,7 @@ use pyo3::types::{PyDict, PyString};
 use wiretask_engine::access_log::AccessLog;
 
 use super::access;
-use super::environ::OWN_KEYS;
+use super::environ::BEGINNING;
 
 /// The settings of a server that serves an application.
 pub struct WsgiSettings {
@@ -32,8 +32,9 @@ impl WsgiSettings {
     pub fn new(settings: &Bound<'_, PyDict>, server: &Bound<'_, PyAny>) -> PyResult<Self> {
         let item = |name: &str| settings.get_item(name)?.ok_or_else(|| PyKeyError::new_err(name.to_owned()));
         let environ = item("environ")?.cast_into::<PyDict>()?.copy()?;
-        for key in OWN_KEYS {
-            environ.set_item(PyString::intern(environ.py(), key), "")?;
+        for (key, value) in BEGINNING {
+            let text = |text| PyString::intern(environ.py(), text);
+            environ.set_item(text(key), text(value))?;
         }
         Ok(Self {
             environ: environ.unbind(),

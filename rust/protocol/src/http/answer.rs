@@ -238,8 +238,8 @@ impl AnswerHead {
     }
 }
 
-/// Write a number in decimal digits.
-pub fn write_decimal(mut number: u64, out: &mut Vec<u8>) {
+/// The decimal digits of a number, and where among these bytes they begin.
+pub fn decimal_digits(mut number: u64) -> ([u8; 20], usize) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     loop {
@@ -247,10 +247,15 @@ pub fn write_decimal(mut number: u64, out: &mut Vec<u8>) {
         digits[at] = b'0' + (number % 10) as u8;
         number /= 10;
         if number == 0 {
-            break;
+            return (digits, at);
         }
     }
-    out.extend_from_slice(&digits[at..]);
+}
+
+/// Write a number in decimal digits.
+pub fn write_decimal(number: u64, out: &mut Vec<u8>) {
+    let (digits, start) = decimal_digits(number);
+    out.extend_from_slice(&digits[start..]);
 }
 
 #[cfg(test)]
