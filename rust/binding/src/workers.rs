@@ -83,8 +83,8 @@ impl Worker {
 
     /// The next task; it is in `cell[0]` too. The end: the worker must leave.
     ///
-    /// A task that is still in the cell is given out again. None after a wait: what another thread threw at
-    /// this one meanwhile strikes when Python goes on, and must find the task in the cell.
+    /// A task that is still in the cell is given out again. None after a wait, in which nothing is taken: a task that
+    /// was would wait for this thread until it has the interpreter, while another that has it could serve it.
     fn __next__(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let cell = self.cell.bind(py);
         if self.core.is_foreign() {
@@ -105,11 +105,14 @@ impl Worker {
             self.is_begun.store(true, Ordering::Relaxed);
             WORKS_FOR.set(Arc::as_ptr(&self.core.pool).addr());
         }
-        let (next, has_waited) = match seat.try_next() {
-            Some(next) => (next, false),
-            None => (gil::wait(py, Section::WorkerSleep, || seat.next(None)).unwrap_or(Next::Leave), true),
+        let item = match seat.try_next() {
+            Some(Next::Item(item)) => item,
+            Some(Next::Leave | Next::TimedOut) => return Ok(None),
+            None => {
+                let has_waited = gil::wait(py, Section::WorkerSleep, || seat.wait(None)).is_some();
+                return Ok(has_waited.then(|| py.None()));
+            }
         };
-        let Next::Item(item) = next else { return Ok(has_waited.then(|| py.None())) };
         if let QueuedTask::Connection(connection) = &item {
             let run = connection.current_run().map(|run| (Arc::clone(connection), run));
             *self.run.lock().unwrap_or_else(PoisonError::into_inner) = run;
@@ -117,10 +120,6 @@ impl Worker {
         }
         let task = item.into_task(py)?;
         cell.set_item(0, &task)?;
-        if has_waited {
-            self.attempts.store(0, Ordering::Relaxed);
-            return Ok(Some(py.None()));
-        }
         Ok(Some(task))
     }
 

@@ -365,7 +365,7 @@ impl<H: Host> Connection<H> {
         is_over
     }
 
-    /// Sends what waits and lets the channel go; work that came meanwhile is returned instead.
+    /// Sends what waits and lets the channel go; work that came meanwhile is returned instead, if nobody waits.
     ///
     /// # Blocking
     /// One or a few non-blocking system calls.
@@ -374,7 +374,11 @@ impl<H: Host> Connection<H> {
         core.held.flush();
         loop {
             self.send_now();
+            let others_wait = core.has_waiting_work();
             let mut inner = self.lock();
+            if others_wait {
+                inner.state.give_way();
+            }
             let make = || core.config.parser.new_consumer();
             if let Some(work) = inner.state.next_work(make, &core.config.limits, core.stamp_ms()) {
                 return Some(self.begin_work(inner, work));

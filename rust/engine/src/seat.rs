@@ -63,25 +63,45 @@ impl<T: Send, Q: ItemQueue<Stamped<T>>> Seat<T, Q> {
     /// # Blocking
     /// Yes; not while attached to the interpreter. Always by the same thread.
     pub fn next(&mut self, deadline: Option<Instant>) -> Next<T> {
+        loop {
+            if let Some(next) = self.try_next() {
+                return next;
+            }
+            if !self.wait(deadline) {
+                return self.try_next().unwrap_or(Next::TimedOut);
+            }
+        }
+    }
+
+    /// After `try_next` found nothing: sleep until it is likely to find something; false: the deadline has passed.
+    ///
+    /// Nothing is taken. Who has yet to wait for something else before it can serve, as for the interpreter, takes the
+    /// item after that, and until then anybody else may have it.
+    /// # Blocking
+    /// As `next`.
+    pub fn wait(&mut self, deadline: Option<Instant>) -> bool {
         if !self.is_named {
             self.pool.sleepers.name_thread(self.index);
             self.is_named = true;
         }
         loop {
-            if let Some(next) = self.try_next() {
-                return next;
+            if deadline.is_some() || !self.stand_duty() {
+                self.pool.sleepers.announce(self.index);
+                if self.has_news() {
+                    self.pool.sleepers.withdraw(self.index);
+                } else if !self.pool.sleepers.sleep(self.index, deadline) {
+                    return false;
+                }
             }
-            if deadline.is_none() && self.stand_duty() {
-                continue;
-            }
-            let pool = &self.pool;
-            pool.sleepers.announce(self.index);
-            if !pool.queue.is_empty() || pool.must_leave(self.index, true) {
-                pool.sleepers.withdraw(self.index);
-            } else if !pool.sleepers.sleep(self.index, deadline) {
-                return self.try_next().unwrap_or(Next::TimedOut);
+            if self.has_news() {
+                return true;
             }
         }
+    }
+
+    /// Whether an item waits, or the worker has to leave.
+    fn has_news(&self) -> bool {
+        !self.is_held || !self.pool.queue.is_empty() || self.pool.must_leave(self.index, true)
     }
 
     /// Stand the pool's duty, if there is one and nobody stands it; whether to look at the queue again then.
@@ -94,7 +114,7 @@ impl<T: Send, Q: ItemQueue<Stamped<T>>> Seat<T, Q> {
         let Some(duty) = &self.duty.1 else { return false };
         let pool = &self.pool;
         pool.sleepers.announce(self.index);
-        if !pool.queue.is_empty() || pool.must_leave(self.index, true) {
+        if self.has_news() {
             pool.sleepers.withdraw(self.index);
             return true;
         }

@@ -117,6 +117,28 @@ fn sleeping_worker_gets_the_item() {
     });
 }
 
+/// A worker that was woken and takes nothing after all: it ended while it waited for the interpreter.
+#[test]
+fn what_a_woken_worker_leaves_reaches_another() {
+    model(|pool, outcomes| {
+        pool.set_target(2);
+        let mut first: Worker = pool.claim_seat().unwrap();
+        let worker = serve_one(&pool, &outcomes);
+        let leaving = thread::spawn(move || {
+            if first.wait(None) {
+                drop(first);
+            }
+        });
+        pool.push(0).unwrap();
+        let seat = worker.join().unwrap();
+        // Whoever still waits for news has some now.
+        pool.push(1).unwrap();
+        leaving.join().unwrap();
+        assert_eq!((outcomes.count(0), outcomes.count(1), pool.pending()), (1, 0, 1));
+        drop(seat);
+    });
+}
+
 #[test]
 fn two_items_reach_two_sleepers() {
     model(|pool, outcomes| {

@@ -277,6 +277,28 @@ fn output_of_a_worker_waits_until_it_is_done_or_a_flush_is_wanted() {
 }
 
 #[test]
+fn a_run_goes_on_with_what_comes_at_its_end_unless_others_wait() {
+    for others_wait in [false, true] {
+        let mut state = new_state(PARSED);
+        feed(&mut state, b"1\n2\n");
+        assert_eq!(action(&mut state), Some(Action::StartTask));
+        assert_eq!(work(&mut state), "request 1");
+        assert_eq!(work(&mut state), "request 2");
+        assert_eq!(work(&mut state), "nothing");
+        feed(&mut state, b"3\n");
+        if others_wait {
+            state.give_way();
+            assert_eq!(work(&mut state), "nothing");
+            assert!(state.handle_task_finished(0));
+            assert_eq!(action(&mut state), Some(Action::StartTask));
+        } else {
+            assert!(!state.handle_task_finished(0));
+        }
+        assert_eq!(work(&mut state), "request 3");
+    }
+}
+
+#[test]
 fn a_lone_request_is_not_watched() {
     let mut state = new_state(PARSED);
     feed(&mut state, b"one\n");

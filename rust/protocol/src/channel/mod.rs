@@ -117,6 +117,8 @@ pub struct ChannelState<C> {
     /// The worker has not asked for work since it was started.
     is_run_fresh: bool,
     run_since_ms: u64,
+    /// The run ends where it can, for others.
+    gives_way: bool,
     reading_paused: bool,
     request_begun: bool,
     is_input_held: bool,
@@ -169,6 +171,7 @@ impl<C: StreamConsumer> ChannelState<C> {
             were_tasks_last: false,
             is_run_fresh: false,
             run_since_ms: now_ms,
+            gives_way: false,
             reading_paused: false,
             request_begun: false,
             is_input_held: false,

@@ -22,6 +22,7 @@ impl<C: StreamConsumer> ChannelState<C> {
         }
         if core::mem::take(&mut self.is_run_fresh) {
             self.run_since_ms = now_ms;
+            self.gives_way = false;
         } else if self.is_run_long(now_ms) {
             return None;
         }
@@ -82,12 +83,18 @@ impl<C: StreamConsumer> ChannelState<C> {
             && (self.ready.len() > 0 || (self.mode.raw && (!self.waiting.is_empty() || self.end_due)))
     }
 
-    /// Whether the worker has had the channel for so long that others come first. What is told of a closed
+    /// Whether the worker has had the channel for so long that others come first, or gives way to them. What is told of a closed
     /// channel is the last of it, and is told at once.
     pub(super) fn is_run_long(&self, now_ms: u64) -> bool {
         !self.is_run_fresh
             && self.phase != Phase::Closed
-            && now_ms.saturating_sub(self.run_since_ms) >= LONG_RUN_MS
+            && (self.gives_way || now_ms.saturating_sub(self.run_since_ms) >= LONG_RUN_MS)
+    }
+
+    /// Others wait for the worker: what has come since it was without work waits behind them, as if it had had the
+    /// channel for long. Forgotten with the run.
+    pub fn give_way(&mut self) {
+        self.gives_way = !self.is_run_fresh;
     }
 
     /// Tasks of the channel were queued from outside the worker that runs it.

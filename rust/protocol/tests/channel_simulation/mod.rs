@@ -559,6 +559,9 @@ impl Simulation {
                 }
             }
             Worker::Finishing => {
+                if answer_bytes % 3 == 1 {
+                    self.state.give_way();
+                }
                 if let Some(work) = self.state.next_work(make, &self.limits, self.now) {
                     return self.serve(work, answer_bytes);
                 }
