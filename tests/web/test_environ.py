@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import socket
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -139,6 +140,33 @@ def test_headers_become_keys_and_repeated_ones_are_joined(serving: Serve) -> Non
     assert (environ["HTTP_HOST"], environ["HTTP_ACCEPT"], environ["HTTP_X_EMPTY"]) == ("test:80", "a", "")
     assert re.fullmatch("1, ?2", environ["HTTP_X_MANY"])
     assert environ["HTTP_X_UNDER_SCORE"] == "dash"  # a name with underscores could pass itself off as another
+
+
+def test_names_that_clients_make_up_are_not_kept_for_good(serving: Serve) -> None:
+    """CPython 3.12 never lets an interned str go, so that a client could fill the memory."""
+    seen: list[str] = []
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        seen.extend(key for key in environ if key.startswith("HTTP_X_"))
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return []
+
+    with serving(application).connect() as peer:
+        for number in range(10):
+            assert peer.ask(headers={f"X-{number}-{other}": "a" for other in range(100)}).status == 200
+        peer.ask(headers={f"X-{'long' * 20}": "a"})
+    # Of a copy of an interned str the interned one is returned.
+    interned = [key for key in seen if sys.intern("".join([*key])) is key]
+    assert len(seen) == 1001
+    assert len(interned) <= 512
+    assert seen[-1] not in interned
+
+
+def test_a_long_name_that_is_repeated_is_one_key(serving: Serve) -> None:
+    lines = b"".join(b"%s: %d\r\n" % (b"X-" + b"long" * 20, number) for number in range(5))
+    environ = environ_of(serving, raw=b"GET / HTTP/1.1\r\nHost: test\r\n" + lines + b"X-Other: a\r\n\r\n")
+    assert environ["HTTP_X_" + "LONG" * 20] == "0, 1, 2, 3, 4"
+    assert environ["HTTP_X_OTHER"] == "a"
 
 
 def test_no_header_can_take_the_place_of_another_key(serving: Serve) -> None:

@@ -104,7 +104,7 @@ fn set_fields(
         environ.set_item(&key.name, latin1(py, value))?;
         if environ.len() == before + count {
             // It was there already.
-            if !repeated.iter().any(|known| known.is(&key.name)) {
+            if !is_among(py, &repeated, &key.name)? {
                 repeated.push(key.name);
             }
         } else {
@@ -121,6 +121,16 @@ fn set_fields(
         environ.set_item(intern!(py, "HTTP_HOST"), latin1(py, host))?;
     }
     Ok(())
+}
+
+/// Whether one of the keys is the same str. Only those that are kept are the same object, too.
+fn is_among(py: Python<'_>, keys: &[Py<PyString>], key: &Py<PyString>) -> PyResult<bool> {
+    for known in keys {
+        if known.bind(py).as_any().eq(key)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 fn joined_values<'py>(py: Python<'py>, request: &Request, key: &Py<PyString>) -> Bound<'py, PyString> {

@@ -10,7 +10,8 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
-/// So many are kept; what a hostile client makes up cannot grow without end.
+/// So many are kept, and interned; what a hostile client makes up cannot grow without end. (CPython 3.12 never lets
+/// an interned str go.)
 const MAX_KEYS: usize = 512;
 /// Longer ones are made anew each time.
 const MAX_NAME_BYTES: usize = 64;
@@ -64,14 +65,15 @@ pub fn key_of(py: Python<'_>, name: &[u8]) -> Option<Key> {
     if let Some(key) = keys.get(name) {
         return key.as_ref().map(|key| key.clone_ref(py));
     }
-    let key = make_key(py, name);
-    if name.len() <= MAX_NAME_BYTES && keys.len() < MAX_KEYS {
+    let is_kept = name.len() <= MAX_NAME_BYTES && keys.len() < MAX_KEYS;
+    let key = make_key(py, name, is_kept);
+    if is_kept {
         keys.insert(name.into(), key.as_ref().map(|key| key.clone_ref(py)));
     }
     key
 }
 
-fn make_key(py: Python<'_>, name: &[u8]) -> Option<Key> {
+fn make_key(py: Python<'_>, name: &[u8], is_kept: bool) -> Option<Key> {
     if name.contains(&b'_') || name.eq_ignore_ascii_case(b"proxy") {
         return None;
     }
@@ -82,5 +84,6 @@ fn make_key(py: Python<'_>, name: &[u8]) -> Option<Key> {
         _ => format!("HTTP_{text}"),
     };
     let is_forwarding = key == "HTTP_FORWARDED" || key.starts_with("HTTP_X_FORWARDED_");
-    Some(Key { name: PyString::intern(py, &key).unbind(), is_forwarding })
+    let name = if is_kept { PyString::intern(py, &key) } else { PyString::new(py, &key) };
+    Some(Key { name: name.unbind(), is_forwarding })
 }
