@@ -42,6 +42,26 @@ def test_write_keeps_to_a_length_that_was_given(serving: Serve) -> None:
     assert (answer.framing, answer.body) == ("length", b"abcdef")
 
 
+def test_nothing_can_be_written_behind_the_end_of_an_answer(serving: Serve) -> None:
+    """It would stand before the next answer, and be taken for a part of it."""
+    kept: list[Any] = []
+    raised: list[type[BaseException]] = []
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        for write in kept:
+            try:
+                write(b"late")
+            except Exception as error:
+                raised.append(type(error))
+        headers = [TEXT, ("Content-Length", "2")] if environ["PATH_INFO"] == "/length" else [TEXT]
+        kept.append(start_response("200 OK", headers))
+        return iter([b"a", b"b"])
+
+    with serving(application, validated=False).connect() as peer:
+        assert [peer.ask("GET", target).body for target in ("/chunked", "/length", "/")] == [b"ab"] * 3
+    assert raised == [RuntimeError] * 3
+
+
 def test_what_write_was_given_is_on_its_way_when_the_next_block_waits(serving: Serve) -> None:
     import threading
 

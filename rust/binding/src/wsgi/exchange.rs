@@ -176,6 +176,10 @@ impl Exchange {
         let is_large;
         {
             let mut answer = self.lock();
+            if answer.is_ended {
+                // What comes now would stand before the next answer, which may be for somebody else.
+                return Err(PyRuntimeError::new_err("the answer has ended: nothing can be added to it"));
+            }
             let plan = self.begin(&mut answer, None, &mut out)?;
             match plan.body {
                 AnswerBody::Nothing => part = b"",
@@ -309,7 +313,7 @@ impl Exchange {
     ///
     /// Raises:
     ///     TypeError: it is not bytes. AssertionError: `start_response` was not called.
-    ///     ClientDisconnectedError: the client has gone.
+    ///     RuntimeError: the answer has ended. ClientDisconnectedError: the client has gone.
     #[pyo3(signature = (data, /))]
     fn write(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<()> {
         let data = part_of_body(data)?;
