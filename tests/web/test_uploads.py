@@ -342,6 +342,32 @@ def test_a_streamed_body_and_its_answer_can_take_turns(serving: Serve) -> None:
         assert peer.ask("POST", body=b"123456789").body == b"123456789"
 
 
+@pytest.mark.parametrize("kept", ["input", "what is below it"])
+def test_the_input_of_an_answered_request_reads_nothing_of_the_next(serving: Serve, kept: str) -> None:
+    inputs: list[Any] = []
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        stream = environ["wsgi.input"]
+        if not inputs:
+            inputs.append(stream if kept == "input" else stream.detach())
+            body = b"first"
+        else:
+            with pytest.raises(ValueError, match=r"closed|answered"):
+                inputs[0].read(3)
+            body = stream.read()
+        start_response("200 OK", [TEXT, ("Content-Length", "5")])
+        return [body]
+
+    with serving(application, validated=False, stream_request_body=True).connect() as peer:
+        for parts in ((b"ab", b"cde"), (b"", b"mine!")):
+            peer.send_request("POST", headers={"Content-Length": "5"})
+            peer.send(parts[0])
+            if parts[0]:
+                assert peer.read_answer().body == b"first"
+            peer.send(parts[1])
+        assert peer.read_answer().body == b"mine!"
+
+
 def test_an_application_that_does_not_read_holds_a_streaming_client_back(serving: Serve) -> None:
     release = threading.Event()
 

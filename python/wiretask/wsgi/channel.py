@@ -25,7 +25,7 @@ from wiretask.errors import ClientDisconnectedError
 from wiretask.housekeeper import report, safe_repr
 from wiretask.interfaces import IServerChannel, ITask
 from wiretask.wsgi.file_wrapper import FileWrapper
-from wiretask.wsgi.streamed_input import open_streamed_input
+from wiretask.wsgi.streamed_input import StreamedInput, open_streamed_input
 
 __all__ = ["Site", "WSGIChannel"]
 
@@ -67,6 +67,7 @@ class WSGIChannel(ServerChannel):
         application, admit, streams_bodies = site.application, site.admit, site.streams_bodies
         environ: Any = None
         result: Any = None
+        streamed: StreamedInput | None = None
         try:
             while (exchange := self._next_work()) is not None:
                 if type(exchange) is not Exchange:
@@ -75,7 +76,7 @@ class WSGIChannel(ServerChannel):
                 try:
                     environ = exchange.take_environ()
                     if streams_bodies and exchange.is_body_streamed:
-                        environ["wsgi.input"] = open_streamed_input(exchange)
+                        environ["wsgi.input"], streamed = open_streamed_input(exchange)
                     if admit is not None and (reason := admit(environ)) is not None:
                         exchange.fail("400 Bad Request", reason.encode("utf-8", "replace") + b"\n")
                     else:
@@ -87,6 +88,9 @@ class WSGIChannel(ServerChannel):
                 except BaseException as error:
                     self._handle_failure(exchange, environ, error)
                 environ = result = None
+                if streamed is not None:
+                    streamed.close()
+                    streamed = None
                 if (body_file := exchange.body_file) is not None:
                     body_file.close()
                     body_file = None

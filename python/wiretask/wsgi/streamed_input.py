@@ -11,7 +11,7 @@ from typing import Any
 
 from wiretask._native import Exchange
 
-__all__ = ["open_streamed_input"]
+__all__ = ["StreamedInput", "open_streamed_input"]
 
 _BUFFER_BYTES = 65536
 
@@ -23,7 +23,8 @@ class StreamedInput(io.RawIOBase):
         exchange: the exchange whose body it is.
     Raises (by every method that reads):
         ClientDisconnectedError: the client went before the body was whole. TimeoutError: it does not come in time.
-        ProtocolError: it is malformed, or too large.
+        ProtocolError: it is malformed, or too large. ValueError: it has been closed.
+    After `close()` nothing is read: what comes then is of another request.
     """
 
     def __init__(self, exchange: Exchange) -> None:
@@ -35,6 +36,8 @@ class StreamedInput(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """Read what has come into `buffer`; return how many bytes, 0 at the end of the body."""
+        if self.closed:
+            raise ValueError("the request has been answered: its body cannot be read any more")
         view = memoryview(buffer).cast("B")
         if not len(view):
             return 0
@@ -43,6 +46,7 @@ class StreamedInput(io.RawIOBase):
         return len(data)
 
 
-def open_streamed_input(exchange: Exchange) -> io.BufferedReader:
-    """Return the body of a request as a file."""
-    return io.BufferedReader(StreamedInput(exchange), _BUFFER_BYTES)
+def open_streamed_input(exchange: Exchange) -> tuple[io.BufferedReader, StreamedInput]:
+    """Return the body of a request as a file, and what is to be closed when the request has been answered."""
+    raw = StreamedInput(exchange)
+    return io.BufferedReader(raw, _BUFFER_BYTES), raw
