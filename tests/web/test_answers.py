@@ -259,7 +259,8 @@ def test_an_answer_never_exceeds_its_length(serving: Serve, caplog: Any, blocks:
             assert peer.is_closed_by_server()
         else:
             assert peer.ask().body == b"12345"
-    assert until(lambda: caplog.records, "the message")
+    assert "5 bytes beyond" in until(lambda: caplog.text, "the message")
+    assert "GET /" in caplog.text
 
 
 # ---- close() of the iterable ----

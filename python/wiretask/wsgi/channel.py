@@ -84,7 +84,7 @@ class WSGIChannel(ServerChannel):
                             exchange.note_client(environ["REMOTE_ADDR"])
                         result = application(environ, exchange.start_response)
                         if not exchange.finish(result):
-                            _pass_on(exchange, result)
+                            _pass_on(exchange, result, environ)
                 except BaseException as error:
                     self._handle_failure(exchange, environ, error)
                 environ = result = None
@@ -123,7 +123,7 @@ class WSGIChannel(ServerChannel):
             exchange.fail(status, text)
 
 
-def _pass_on(exchange: Exchange, result: Any) -> None:
+def _pass_on(exchange: Exchange, result: Any, environ: dict[str, Any]) -> None:
     """Send the parts of an answer as they come, and close what the application returned."""
     close = getattr(result, "close", None)
     try:
@@ -145,7 +145,9 @@ def _pass_on(exchange: Exchange, result: Any) -> None:
         if close is not None:
             close()
     if exchange.excess_bytes:
-        _LOG.warning("%d bytes beyond the announced Content-Length were left out", exchange.excess_bytes)
+        method, uri = environ.get("REQUEST_METHOD"), environ.get("REQUEST_URI")
+        message = "%d bytes beyond the announced Content-Length were left out of the answer to %s %s"
+        _LOG.warning(message, exchange.excess_bytes, method, uri)
 
 
 def _is_single(result: Any) -> bool:
