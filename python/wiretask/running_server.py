@@ -135,8 +135,13 @@ class RunningServer:
 
 
 def _check_spool_directory(adj: Adjustments) -> None:
-    if adj.spool_directory is not None and adj.outbuf_spool_limit:
-        tempfile.TemporaryFile(dir=adj.spool_directory).close()
+    directory = adj.spool_directory
+    if directory is not None and adj.outbuf_spool_limit:
+        try:
+            tempfile.TemporaryFile(dir=directory).close()
+        except OSError as error:
+            message = f"cannot make files in the spool_directory: {error.strerror or error}"
+            raise OSError(error.errno, message, os.fspath(directory)) from error
 
 
 def _native_settings(adj: Adjustments, hooks: ServerHooks, name: str) -> dict[str, Any]:

@@ -90,9 +90,9 @@ def test_without_an_application_the_demonstration_is_for_this_machine_only() -> 
         (["--threads", "many"], "^--threads is an int from 1 to 4096, not 'many'"),
         (["--threads", "0"], "^--threads is an int from 1 to 4096, not 0"),
         (["--listen", "a", "--listen", "b:c"], "^--listen: .*the port is a number"),
-        (["--listen", "*:80", "--port", "81"], "^--listen and port exclude each other"),
+        (["--listen", "*:80", "--port", "81"], "^--listen and --port exclude each other"),
         (["--access-log-format", "jsn"], "did you mean 'json'?"),
-        (["--no-ipv4", "--no-ipv6"], "ipv4 and ipv6 are both False"),
+        (["--no-ipv4", "--no-ipv6"], "^--ipv4 and --ipv6 are both False"),
         (["--log-level", "loud"], "argument --log-level: invalid choice"),
     ],
 )

@@ -197,7 +197,23 @@ def test_the_installed_command_is_the_same(folder: Path) -> None:
         (["shopp:app"], 1, "no module 'shopp'"),
         (["shop:app", "--config", "nowhere.toml"], 1, "cannot read nowhere.toml"),
         (["shop:app", "--host", "192.0.2.1"], 1, "this machine has no such address"),
-        (["shop:app", "--spool-directory", "/nowhere/at/all"], 1, "/nowhere/at/all"),
+        (
+            ["shop:app", "--spool-directory", "/nowhere/at/all"],
+            1,
+            "cannot make files in the spool_directory: No such file or directory: /nowhere/at/all; "
+            "choose another with --spool-directory",
+        ),
+        (
+            ["shop:app", "--port", "0", "--access-log", "/nowhere/at/all"],
+            1,
+            "open the access log: No such file or directory: /nowhere/at/all; choose another with --access-log",
+        ),
+        (
+            ["shop:app", "--unix-socket", "/nowhere/at/all"],
+            1,
+            "No such file or directory; its directory must be there",
+        ),
+        (["shop:app", "--host", "nobody.invalid"], 1, "choose another with --host or --listen"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(folder: Path, arguments: list[str], status: int, said: str) -> None:

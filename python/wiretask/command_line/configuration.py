@@ -159,11 +159,16 @@ def _adjusted(settings: Mapping[str, Any], given: Mapping[str, Any]) -> WSGIAdju
     try:
         return WSGIAdjustments(**settings)
     except (TypeError, ValueError) as error:
-        text = _in_one_line(error)
-        name = text.split()[0].rstrip(":") if text else ""
-        if name in given:
-            text = text.replace(name, spelled_as_option(name), 1)
-        raise UsageError(text) from error
+        raise UsageError(_with_options(_in_one_line(error), given)) from error
+
+
+def _with_options(text: str, given: Mapping[str, Any]) -> str:
+    """Return an error with the settings that it begins with ("a is ...", "a and b exclude ...") as options."""
+    named = re.match(r"(\w+)(?:( and )(\w+)(?= exclude | are ))?", text)
+    if named is None:
+        return text
+    words = [spelled_as_option(word) if word in given else word for word in named.groups("")]
+    return "".join(words) + text[named.end() :]
 
 
 def _in_one_line(error: Exception) -> str:

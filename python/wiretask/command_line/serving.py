@@ -10,6 +10,7 @@ import contextlib
 import errno
 import logging
 import signal
+import socket
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,18 @@ from wiretask.wsgi.application import ApplicationError, load_application
 from wiretask.wsgi.server import WSGIServer
 
 __all__ = ["serve_command"]
+
+_REMEDIES = {
+    errno.EADDRINUSE: "; stop what listens there, or choose another with --port or --listen",
+    errno.EACCES: "; ports below 1024 need the right to bind them; choose another with --port or --listen",
+    errno.EADDRNOTAVAIL: "; this machine has no such address; choose another with --host or --listen",
+}
+_UNIX_REMEDIES = {
+    errno.EADDRINUSE: "; stop what listens there, or choose another with --unix-socket or --listen",
+    errno.EACCES: "; its directory must be one that this user may write to",
+    errno.ENOENT: "; its directory must be there",
+    errno.EEXIST: "; something that is no socket is there",
+}
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -74,12 +87,16 @@ def _what_would_be(configuration: Configuration, name: str) -> str:
 
 
 def _remedy(error: OSError) -> str:
-    remedies = {
-        errno.EADDRINUSE: "; stop what listens there, or choose another with --port or --listen",
-        errno.EACCES: "; ports below 1024 need the right to bind them; choose another with --port or --listen",
-        errno.EADDRNOTAVAIL: "; this machine has no such address; choose another with --host or --listen",
-    }
-    return remedies.get(error.errno or 0, "")
+    message = error.strerror or ""
+    if "spool_directory" in message:
+        return "; choose another with --spool-directory"
+    if "access log" in message:
+        return "; choose another with --access-log"
+    if message.startswith("cannot listen on unix:"):
+        return _UNIX_REMEDIES.get(error.errno or 0, "")
+    if isinstance(error, socket.gaierror):
+        return "; choose another with --host or --listen"
+    return _REMEDIES.get(error.errno or 0, "") if message.startswith("cannot listen on ") else ""
 
 
 def _serve(server: WSGIServer, name: str, log_level: str) -> None:

@@ -47,7 +47,10 @@ pub fn open(settings: &Bound<'_, PyAny>, server: &Bound<'_, PyAny>) -> PyResult<
     match AccessLog::new(format, target, Box::new(tell)) {
         Ok(log) => Ok(Some(Arc::new(log))),
         Err(error) => {
-            let reason = format!("cannot open the access log: {error}");
+            // The number is an attribute of its own.
+            let told = error.to_string();
+            let told = told.split(" (os error").next().unwrap_or_default();
+            let reason = format!("cannot open the access log: {told}");
             Err(PyOSError::new_err((error.raw_os_error(), reason, path.map(PathBuf::into_os_string))))
         }
     }
