@@ -136,3 +136,12 @@ def test_systemd_takes_the_units(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS, check=False)
         complaints = [line for line in done.stderr.splitlines() if "shop." in line]
         assert complaints == [], done.stderr
+
+
+def test_the_service_may_write_where_the_page_has_it_write() -> None:
+    """With ProtectSystem=strict, only there."""
+    unit = block("ini", 0)
+    own = {kind: re.findall(rf"^{kind}Directory=(.+)$", unit, re.MULTILINE) for kind in ("Runtime", "Logs")}
+    assert own == {"Runtime": ["shop"], "Logs": ["shop"]}
+    written = re.findall(r"/(?:run|var/log)/[\w.-]+/[\w.-]+", DOCUMENT)
+    assert {os.path.dirname(path) for path in written} == {"/run/shop", "/var/log/shop"}
