@@ -970,9 +970,10 @@ class Exchange:
         """Return whether the client has gone, or sends nothing more: `environ["wiretask.client_disconnected"]()`."""
 
     def start_response(
-        self, status: str, headers: list[tuple[str, str]], exc_info: Any = None, /
+        self, status: str, headers: list[tuple[str, str]], /, exc_info: Any = None
     ) -> Callable[[bytes], None]:
-        """Begin the answer; WSGI's `start_response`. Return WSGI's `write`.
+        """Begin the answer; WSGI's `start_response`. Return WSGI's `write`. PEP 3333 has all arguments passed by
+        position; `exc_info` is passed by name all the same, and other servers take it.
 
         Raises:
             TypeError: status, a name or a value is no str, or headers no list of tuples of two.

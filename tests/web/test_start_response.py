@@ -166,6 +166,55 @@ def test_r19_a_second_start_with_exc_info_is_what_counts(serving: Serve) -> None
     assert (answer.status, answer.body) == (503, b"last")
 
 
+def test_exc_info_may_be_passed_by_name(serving: Serve) -> None:
+    """PEP 3333 forbids it; waitress and gunicorn take it, so that there are applications that do it."""
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [TEXT], exc_info=None)
+        start_response("503 Service Unavailable", [TEXT], exc_info=raised())
+        return [b"sorry"]
+
+    answer = serving(application, validated=False).ask()
+    assert (answer.status, answer.body) == (503, b"sorry")
+
+
+@pytest.mark.parametrize(("result", "kind"), [(None, "None"), (b"text", "bytes"), ("text", "str")])
+def test_an_application_that_returns_no_list_is_told_what_to_return(
+    serving: Serve, caplog: Any, result: Any, kind: str
+) -> None:
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [TEXT])
+        return result
+
+    assert serving(application, validated=False).ask().status == 500
+    assert f"an application returns an iterable of bytes, like [b'...'], and not {kind}" in str(errors_of(caplog))
+
+
+def test_an_empty_bytes_is_an_empty_answer(serving: Serve) -> None:
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [TEXT])
+        return b""
+
+    answer = serving(application, validated=False).ask()
+    assert (answer.status, answer.body) == (200, b"")
+
+
+@pytest.mark.parametrize("kind", [TypeError, AttributeError, NotImplementedError])
+def test_an_answer_that_does_not_know_its_length_is_sent_in_parts(serving: Serve, kind: type[Exception]) -> None:
+    class Parts:
+        def __len__(self) -> int:
+            raise kind
+
+        def __iter__(self) -> Iterator[bytes]:
+            return iter([b"a", b"b"])
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [TEXT])
+        return Parts()
+
+    assert serving(application, validated=False).ask().body == b"ab"
+
+
 def test_an_application_that_never_starts_is_answered_by_500(serving: Serve, caplog: Any) -> None:
     def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         return [b"never"] if environ["PATH_INFO"] == "/block" else []

@@ -125,6 +125,9 @@ class WSGIChannel(ServerChannel):
 
 def _pass_on(exchange: Exchange, result: Any, environ: dict[str, Any]) -> None:
     """Send the parts of an answer as they come, and close what the application returned."""
+    if result is None or (isinstance(result, (bytes, str)) and result):
+        kind = "None" if result is None else type(result).__name__
+        raise TypeError(f"an application returns an iterable of bytes, like [b'...'], and not {kind}")
     close = getattr(result, "close", None)
     try:
         if type(result) is FileWrapper:
@@ -154,5 +157,5 @@ def _is_single(result: Any) -> bool:
     """Whether the answer has one part, so that its length is that of the body."""
     try:
         return len(result) == 1
-    except TypeError:
+    except (TypeError, AttributeError, NotImplementedError):
         return False

@@ -279,7 +279,8 @@ impl Exchange {
         !is_own(&self.connection) || self.connection.is_peer_gone() || self.connection.is_closed()
     }
 
-    /// Begin the answer; WSGI's `start_response`. Return WSGI's `write`.
+    /// Begin the answer; WSGI's `start_response`. Return WSGI's `write`. PEP 3333 has all arguments passed by position;
+    /// `exc_info` is passed by name all the same, and other servers take it.
     ///
     /// Raises:
     ///     TypeError: status, a name or a value is no str, or headers no list of tuples of two.
@@ -287,7 +288,7 @@ impl Exchange {
     ///     AssertionError: it was called before, and `exc_info` is not given.
     ///     The exception in `exc_info`, if the head has been sent.
     /// After failure: as if it had not been called.
-    #[pyo3(signature = (status, headers, exc_info=None, /))]
+    #[pyo3(signature = (status, headers, /, exc_info=None))]
     fn start_response<'py>(
         slf: &Bound<'py, Self>,
         status: &Bound<'py, PyAny>,
