@@ -1005,10 +1005,11 @@ class Exchange:
         """Send a part of a regular file as the whole body: `length` bytes from `offset` on, or as many of them as
         were announced. The descriptor is duplicated.
 
-        False, and nothing was sent: the body has begun, or more was announced than the file has.
+        False, and nothing was sent: the body has begun, more was announced than the file has, or no descriptor is
+        left.
 
         Raises:
-            AssertionError: `start_response` was not called. OSError: no descriptor is left.
+            AssertionError: `start_response` was not called.
             ClientDisconnectedError: the client has gone.
         """
 

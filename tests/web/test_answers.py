@@ -263,6 +263,31 @@ def test_an_answer_never_exceeds_its_length(serving: Serve, caplog: Any, blocks:
     assert "GET /" in caplog.text
 
 
+@pytest.mark.parametrize("rest", [[b"short"], [b"x" * 5_000_000] * 2, [None]], ids=["shorter", "longer", "no bytes"])
+def test_a_list_that_is_changed_while_it_is_sent_keeps_to_its_length_or_is_cut(
+    serving: Serve, caplog: Any, rest: list[Any]
+) -> None:
+    body: list[Any] = [b"a" * 4_000_000, b"b" * 1_000_000]
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [TEXT])
+        return body if environ["PATH_INFO"] == "/list" else [b"next"]
+
+    held_back = {"outbuf_spool_limit": 0, "outbuf_high_watermark": 1000, "outbuf_wait_seconds": 20}
+    with serving(application, validated=False, **held_back).connect(receive_buffer_bytes=4096) as peer:
+        peer.send_request("GET", "/list")
+        assert peer.read_head().get("content-length") == "5000000"
+        body[1:] = rest
+        peer.send_request("GET", "/")
+        if len(rest) > 1:
+            assert peer._take(5_000_000) == b"a" * 4_000_000 + b"x" * 1_000_000
+            assert peer.read_answer().body == b"next"
+        else:
+            sent = peer.read_to_end()
+            assert sent == b"a" * 4_000_000 + (rest[0] or b"")
+            assert until(lambda: caplog.records, "the message")
+
+
 # ---- close() of the iterable ----
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import resource
 import tempfile
 import threading
 import time
@@ -209,6 +210,27 @@ def test_a_file_that_grows_meanwhile_is_not_sent_beyond_its_length(serving: Serv
 
         with serving(application, validated=False).connect() as peer:
             assert [peer.ask().body for _ in range(2)] == [b"x" * 1000] * 2
+
+
+def test_a_file_is_read_and_sent_where_no_descriptor_is_left(serving: Serve) -> None:
+    """The head was sent alone, and the next answer stood where its body should have been."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    class Restoring(Counting):
+        def close(self) -> None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+            super().close()
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        file = Restoring(on_disk(BODY))
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        return environ["wsgi.file_wrapper"](file)
+
+    with serving(application, validated=False).connect() as peer:
+        for _ in range(2):
+            answer = peer.ask()
+            assert (answer.status, answer.framing, answer.body) == (200, "length", BODY)
 
 
 def test_a_slow_reader_of_a_file_holds_no_worker(serving: Serve) -> None:

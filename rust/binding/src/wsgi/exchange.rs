@@ -357,13 +357,22 @@ impl Exchange {
         };
         let mut sent = self.send(py, &out);
         if is_large && sent.is_ok() {
-            let mut sent_bytes = 0;
+            let mut missing_bytes = length;
             sent = parts.each(|part| {
+                // Other threads run meanwhile, and may change the list: its length has been announced.
+                let part = &part[..part.len().min(usize::try_from(missing_bytes).unwrap_or(usize::MAX))];
                 self.send(py, part)?;
-                sent_bytes += part.len() as u64;
+                missing_bytes -= part.len() as u64;
                 Ok(())
             });
-            self.lock().body_bytes = sent_bytes;
+            self.lock().body_bytes = length - missing_bytes;
+            if missing_bytes > 0 && sent.is_ok() {
+                sent = Err(PyValueError::new_err("the list that is the body was changed while it was sent"));
+            }
+        }
+        if sent.is_err() {
+            // What comes next would be taken for the rest of the body.
+            self.close_when_done(py);
         }
         self.log_end(sent.is_ok());
         sent?;
@@ -380,14 +389,20 @@ impl Exchange {
     /// Send a part of a regular file as the whole body: `length` bytes from `offset` on, or as many of them as were
     /// announced. The descriptor is duplicated.
     ///
-    /// False, and nothing was sent: the body has begun, or more was announced than the file has.
+    /// False, and nothing was sent: the body has begun, more was announced than the file has, or no descriptor is left.
     ///
     /// Raises:
-    ///     AssertionError: `start_response` was not called. OSError: no descriptor is left.
+    ///     AssertionError: `start_response` was not called.
     ///     ClientDisconnectedError: the client has gone.
     #[pyo3(signature = (descriptor, offset, length, /))]
     fn send_file(&self, py: Python<'_>, descriptor: i32, offset: u64, length: u64) -> PyResult<bool> {
         let mut out = Vec::with_capacity(512);
+        // Before the head is written, behind which there has to be a body. It may be read where it cannot be sent.
+        // SAFETY: the caller's descriptor is open for as long as this call lasts; it is only borrowed.
+        let Ok(file) = unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned() else {
+            return Ok(false);
+        };
+        let file = Arc::new(SentFile::new(file));
         let (plan, part) = {
             let mut answer = self.lock();
             let announced = answer.head.as_ref().and_then(AnswerHead::content_length);
@@ -408,9 +423,6 @@ impl Exchange {
             if part == 0 {
                 return Ok(());
             }
-            // SAFETY: the caller's descriptor is open for as long as this call lasts; it is only borrowed.
-            let file = unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned();
-            let file = Arc::new(SentFile::new(file.map_err(|error| to_exception(py, Fault::Io(&error)))?));
             write_file(py, &self.connection, &file, offset, part).map_err(|Disconnected| disconnected(py))
         });
         if sent.is_err() {
