@@ -49,6 +49,7 @@ number = 4
 def folder(tmp_path: Path) -> Iterator[Path]:
     path, modules = list(sys.path), set(sys.modules)
     (tmp_path / "front_shop.py").write_text(SHOP)
+    (tmp_path / "front_folder").mkdir()
     (tmp_path / "front_package").mkdir()
     (tmp_path / "front_package/__init__.py").write_text("")
     (tmp_path / "front_package/wsgi.py").write_text("from front_shop import app as application\n")
@@ -93,7 +94,9 @@ def test_names_that_are_found(folder: Path, spelling: str, answer: bytes) -> Non
         ("front_shop:ap", "front_shop has no 'ap'; did you mean 'app'?"),
         ("front_shop:Holder.iner", "front_shop.Holder has no 'iner'; did you mean 'inner'?"),
         ("front_shop:app.x.y", "front_shop.app has no 'x'"),
-        ("front_package", "front_package has no 'application'"),
+        ("front_package", "^front_package has neither 'application' nor 'app': write front_package:name$"),
+        ("colorsys:ap", r"^colorsys \(/.*colorsys.py\) has no 'ap'"),  # not the one that the user may have meant
+        ("front_folder:app", r"^front_folder \(no file: .* a folder without __init__.py\) has no 'app'"),
         ("front_shop:number", r"cannot be called \(int\)"),
         ("front_shop:number()", r"cannot be called \(int\): leave out the parentheses"),
         ("front_shop:make", r"takes no arguments: if it makes the application, write front_shop:make\(\)"),

@@ -49,8 +49,11 @@ def load_application(spelling: str, app_dir: str | os.PathLike[str] | None = Non
     if directory not in sys.path:
         sys.path.insert(0, directory)
     module = _module_of(found["module"], directory)
-    names = found["name"] or next((name for name in _USUAL_NAMES if hasattr(module, name)), _USUAL_NAMES[0])
-    application = _attribute_of(module, names)
+    names = found["name"] or next((name for name in _USUAL_NAMES if hasattr(module, name)), "")
+    if not names:
+        neither = " nor ".join(map(repr, _USUAL_NAMES))
+        raise ApplicationError(f"{_described(module, directory)} has neither {neither}: write {spelling}:name")
+    application = _attribute_of(module, names, directory)
     if found["call"]:
         application = _made_by(application, spelling)
     reason = _why_unfit(application, spelling, is_made=bool(found["call"]))
@@ -82,7 +85,16 @@ def _module_of(name: str, directory: str) -> ModuleType:
         raise ApplicationError(f"importing {name!r} failed: {_one_line(error)}") from error
 
 
-def _attribute_of(module: ModuleType, names: str) -> Any:
+def _described(module: ModuleType, directory: str) -> str:
+    """Return the module's name, and where it came from if that is not where the user may think of."""
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return f"{module.__name__} (no file: a built-in module, or a folder without __init__.py)"
+    is_expected = os.path.abspath(file).startswith(os.path.join(directory, ""))
+    return module.__name__ if is_expected else f"{module.__name__} ({file})"
+
+
+def _attribute_of(module: ModuleType, names: str, directory: str) -> Any:
     value: Any = module
     path = module.__name__
     for name in names.split("."):
@@ -94,7 +106,8 @@ def _attribute_of(module: ModuleType, names: str) -> Any:
             )
             callables = [other for other in there if callable(getattr(value, other, None))]
             hint = f"; {nearest_hint(name, callables)}" if callables else ""
-            raise ApplicationError(f"{path} has no {name!r}{hint}") from error
+            where = _described(module, directory) if value is module else path
+            raise ApplicationError(f"{where} has no {name!r}{hint}") from error
         path = f"{path}.{name}"
     return value
 
