@@ -5,6 +5,7 @@ Source: RFC 9110 section 10.1.1 (Expect), RFC 9112 section 7 (chunks), the argum
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import socket
@@ -15,6 +16,8 @@ from typing import Any
 import pytest
 from http_peer import CutShortError
 from sites import Site, until
+
+import wiretask.errors
 
 Serve = Callable[..., Site]
 TEXT = ("Content-Type", "text/plain")
@@ -424,6 +427,22 @@ def test_a_streamed_body_that_breaks_off_is_an_error_and_no_end(serving: Serve, 
         peer.end_output()
         until(lambda: len(seen) == 2, "the error")
     assert isinstance(seen[1], OSError), seen
+
+
+def test_an_answer_to_half_a_body_says_that_it_is_the_last_one(serving: Serve) -> None:
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        with contextlib.suppress(wiretask.errors.ProtocolError):
+            environ["wsgi.input"].read(99)
+        start_response("200 OK", [TEXT])
+        return [environ["PATH_INFO"].encode()]
+
+    with serving(application, stream_request_body=True).connect() as peer:
+        peer.send_request("POST", "/first", headers=CHUNKED | {"Expect": "100-continue"})
+        assert peer.read_head().status == 100
+        peer.send(b"1\r\na\r\nnonsense\r\nGET /evil HTTP/1.1\r\nHost: a\r\n\r\n")
+        answer = peer.read_answer()
+        assert (answer.body, answer.get("connection")) == (b"/first", "close")
+        assert peer.is_closed_by_server()
 
 
 def test_a_body_that_is_left_unread_and_is_long_ends_the_connection_or_is_skipped(serving: Serve) -> None:

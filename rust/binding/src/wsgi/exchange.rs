@@ -152,7 +152,9 @@ impl Exchange {
             ));
         };
         let is_body_in_the_way = self.is_body_streamed
-            && (answer.unread_bytes > MAX_DISCARDED_BYTES as u64 || self.connection.is_body_unasked());
+            && (answer.unread_bytes > MAX_DISCARDED_BYTES as u64
+                || answer.fault_status.is_some()
+                || self.connection.is_body_unasked());
         let is_last = is_body_in_the_way || self.connection.is_last_answer();
         let asking = Asking { keep_alive: self.asking.keep_alive && !is_last, ..self.asking };
         let plan = head.plan(asking, whole_length);
