@@ -10,7 +10,9 @@ Source: design, section 5; cpython#75114.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import math
 import time
 from typing import Any, TypeAlias
 
@@ -84,9 +86,13 @@ class Watches:
             self._begin(key)
         if self._resting:
             now = time.monotonic()
-            for token in [token for token, until in self._resting.items() if until <= now]:
-                del self._resting[token]
-                self._changed_keys[self._by_token[token].key] = None
+            # `list`, `pop` and `get`: other threads take entries out meanwhile.
+            for token, until in list(self._resting.items()):
+                if until <= now:
+                    self._resting.pop(token, None)
+                    watch = self._by_token.get(token)
+                    if watch is not None:
+                        self._changed_keys[watch.key] = None
         for key in _drained(self._changed_keys):
             watch = self._by_key.get(key)
             # Those that are asked anyway are asked below.
@@ -120,7 +126,7 @@ class Watches:
         if self._filled or self._new_keys or self._changed_keys:
             timeout = 0.0
         elif self._resting:
-            rest_seconds = max(0.0, min(self._resting.values()) - time.monotonic())
+            rest_seconds = max(0.0, min(list(self._resting.values()), default=math.inf) - time.monotonic())
             timeout = rest_seconds if timeout is None else min(timeout, rest_seconds)
         ready = None if self._reactor is None else self._reactor.wait(timeout)
         if ready is not None and self._filled:
@@ -173,12 +179,15 @@ class Watches:
         if entry is None or not isinstance(key, int) or key < 0 or self._reactor is None:
             return
         watch = _Watch(entry, key, self._reactor.watch(key, 0))
-        self._by_key[key] = self._by_token[watch.token] = watch
-        if is_announced(entry):
-            self._update(watch)
-        else:
-            # To be asked with the others.
+        has_to_be_asked = not is_announced(entry)
+        if has_to_be_asked:
+            # With the others.
             self._asked[watch.token] = watch
+        self._by_token[watch.token] = watch
+        # Last: from here on another thread may end it.
+        self._by_key[key] = watch
+        if not has_to_be_asked:
+            self._update(watch)
 
     def _end(self, key: int) -> None:
         watch = self._by_key.pop(key, None)
@@ -205,9 +214,6 @@ class Watches:
 
     def _settle(self, watch: _Watch, interest: int, rest_until: float, has_input: bool) -> None:
         token = watch.token
-        if token not in self._by_token:
-            # It left while it was asked.
-            return
         if rest_until and rest_until > time.monotonic():
             interest &= ~(READ | URGENT)
             self._resting[token] = rest_until
@@ -215,6 +221,11 @@ class Watches:
             self._filled[token] = watch
         elif self._filled:
             self._filled.pop(token, None)
+        if token not in self._by_token:
+            # It left while it was asked. Looked at last, for another thread may have taken it out.
+            self._resting.pop(token, None)
+            self._filled.pop(token, None)
+            return
         if interest != watch.interest:
             watch.interest = interest
             if self._reactor is not None:
@@ -231,10 +242,13 @@ class Watches:
 
 
 def _drained(keys: dict[int, None]) -> list[int]:
-    """Return the keys, and take them out."""
+    """Return the keys in the order in which they came, and take them out."""
     drained = []
-    while keys:
-        drained.append(keys.popitem()[0])
+    # Another thread may take some.
+    with contextlib.suppress(KeyError):
+        while keys:
+            drained.append(keys.popitem()[0])
+    drained.reverse()
     return drained
 
 

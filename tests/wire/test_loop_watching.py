@@ -135,6 +135,22 @@ def test_interest_in_writing_comes_and_goes(entries: SocketMap) -> None:
 # ---- descriptors that are used again ------------------------------------------------------------
 
 
+def test_handlers_are_called_in_the_order_of_registration(entries: SocketMap) -> None:
+    called: list[Reader] = []
+
+    class Noting(Reader):
+        def handle_read(self) -> None:
+            called.append(self)
+            super().handle_read()
+
+    with contextlib.ExitStack() as stack:
+        pairs = [stack.enter_context(joined(Noting, entries)) for _ in range(5)]
+        for _, peer in reversed(pairs):
+            peer.sendall(b"x")
+        loop(timeout=DEADLINE_SECONDS, map=entries, count=1)
+        assert called == [reader for reader, _ in pairs]
+
+
 def test_an_event_does_not_reach_the_next_tenant_of_a_descriptor(entries: SocketMap) -> None:
     """cpython#75114: one handler closes another dispatcher, and a new one gets its number."""
 
@@ -430,6 +446,49 @@ def test_a_destructor_may_change_the_map(entries: SocketMap) -> None:
 
 
 # ---- threads, forks and the end -----------------------------------------------------------------
+
+
+def test_another_thread_may_make_and_close_dispatchers_while_the_loop_asks() -> None:
+    # With switches this frequent, one of them falls into the middle of every step of the loop.
+    source = """
+        import itertools, socket, sys, threading
+        import wiretask
+        from wiretask import asyncore
+
+        sys.setswitchinterval(1e-6)
+        event_loop = wiretask.EventLoop.of()
+        failures = []
+
+        class Asked(asyncore.dispatcher):
+            def writable(self):
+                return False
+
+        def come_and_go(kind):
+            try:
+                for _ in range(600):
+                    dispatchers = [kind() for _ in range(30)]
+                    for dispatcher in dispatchers:
+                        # It rests until it is connected.
+                        dispatcher.create_socket(socket.AF_INET, socket.SOCK_STREAM)
+                    event_loop.wake()
+                    for dispatcher in dispatchers:
+                        dispatcher.close()
+            except BaseException as error:
+                failures.append(error)
+
+        ours, theirs = socket.socketpair()
+        kept = Asked(ours)
+        threads = [threading.Thread(target=come_and_go, args=[kind]) for kind in (wiretask.Dispatcher, Asked)]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            asyncore.poll(0.01)
+        asyncore.poll(0)
+        watches = event_loop._watches
+        held = [len(each) for each in (watches._by_key, watches._by_token, watches._asked, watches._resting)]
+        assert (failures, held) == ([], [1, 1, 1, 0]), (failures, held)
+    """
+    assert run(source) == (0, "")
 
 
 def test_two_threads_may_run_the_same_loop() -> None:
