@@ -16,7 +16,8 @@ from typing import Any
 from wiretask import asyncore
 from wiretask.loop_entries import SocketMap, announced
 
-__all__ = ["async_chat", "find_prefix_at_end", "simple_producer"]
+# What `from asynchat import *` gave.
+__all__ = ["async_chat", "asyncore", "deque", "find_prefix_at_end", "simple_producer"]
 
 
 class async_chat(asyncore.dispatcher):  # noqa: N801 (the published name)

@@ -12,8 +12,24 @@ import os
 import select
 import socket
 import sys
+import time
 import warnings
 from collections.abc import Callable
+from errno import (
+    EAGAIN,
+    EALREADY,
+    EBADF,
+    ECONNABORTED,
+    ECONNRESET,
+    EINPROGRESS,
+    EINVAL,
+    EISCONN,
+    ENOTCONN,
+    EPIPE,
+    ESHUTDOWN,
+    EWOULDBLOCK,
+    errorcode,
+)
 from types import TracebackType
 from typing import Any
 
@@ -23,21 +39,41 @@ from wiretask.loop_entries import DISCONNECTED_ERRNOS as _DISCONNECTED
 from wiretask.loop_entries import LEAVES_THE_LOOP as _reraised_exceptions  # noqa: N811 (the published name)
 from wiretask.loop_entries import ExitNow, SocketMap, announced, does_nothing
 
+# What `from asyncore import *` gave.
 __all__ = [
+    "EAGAIN",
+    "EALREADY",
+    "EBADF",
+    "ECONNABORTED",
+    "ECONNRESET",
+    "EINPROGRESS",
+    "EINVAL",
+    "EISCONN",
+    "ENOTCONN",
+    "EPIPE",
+    "ESHUTDOWN",
+    "EWOULDBLOCK",
     "ExitNow",
     "close_all",
     "compact_traceback",
     "dispatcher",
     "dispatcher_with_send",
+    "errorcode",
     "file_dispatcher",
     "file_wrapper",
     "loop",
+    "os",
     "poll",
     "poll2",
     "poll3",
     "read",
     "readwrite",
+    "select",
+    "socket",
     "socket_map",
+    "sys",
+    "time",
+    "warnings",
     "write",
 ]
 
@@ -181,6 +217,10 @@ class dispatcher(Dispatcher):  # noqa: N801 (the published name)
         """Make the socket, non-blocking, and register it."""
         self.family_and_type = family, type
         super().create_socket(family, type)
+
+    def listen(self, num: int) -> None:
+        """Begin to accept connections, `num` of which may wait."""
+        super().listen(num)
 
     def accept(self) -> tuple[socket.socket, SocketAddress] | None:
         """Return `(connection, address)`, or None if there is none after all."""

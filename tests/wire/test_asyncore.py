@@ -20,30 +20,48 @@ from loop_entries import DEADLINE_SECONDS, turn_until
 from zope.interface.verify import verifyClass
 
 import wiretask
+import wiretask.asynchat as asynchat
 import wiretask.asyncore as asyncore
 from wiretask.interfaces import IDispatcher
 
-NAMES = [
+#: What `from asyncore import *` gave on Python 3.11.
+PUBLIC_NAMES = [
+    "EAGAIN",
+    "EALREADY",
+    "EBADF",
+    "ECONNABORTED",
+    "ECONNRESET",
+    "EINPROGRESS",
+    "EINVAL",
+    "EISCONN",
+    "ENOTCONN",
+    "EPIPE",
+    "ESHUTDOWN",
+    "EWOULDBLOCK",
     "ExitNow",
     "close_all",
     "compact_traceback",
     "dispatcher",
     "dispatcher_with_send",
+    "errorcode",
     "file_dispatcher",
     "file_wrapper",
     "loop",
+    "os",
     "poll",
     "poll2",
     "poll3",
     "read",
     "readwrite",
+    "select",
+    "socket",
     "socket_map",
+    "sys",
+    "time",
+    "warnings",
     "write",
-    "_DISCONNECTED",
-    "_exception",
-    "_reraised_exceptions",
-    "_strerror",
 ]
+NAMES = [*PUBLIC_NAMES, "_DISCONNECTED", "_exception", "_reraised_exceptions", "_strerror"]
 MEMBERS = [
     "debug",
     "connected",
@@ -100,6 +118,20 @@ def pair(kind: Any, entries: Any) -> tuple[Any, socket.socket]:
 @pytest.mark.parametrize("name", NAMES)
 def test_every_name_is_there(name: str) -> None:
     assert hasattr(asyncore, name)
+
+
+def test_an_import_of_everything_gives_what_it_gave() -> None:
+    assert sorted(asyncore.__all__) == PUBLIC_NAMES
+    assert sorted(asynchat.__all__) == ["async_chat", "asyncore", "deque", "find_prefix_at_end", "simple_producer"]
+    assert asyncore.EWOULDBLOCK == errno.EWOULDBLOCK
+
+
+def test_listen_takes_its_argument_by_name(entries: Any) -> None:
+    listener = asyncore.dispatcher(map=entries)
+    listener.create_socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(num=1)
+    assert listener.accepting
 
 
 @pytest.mark.parametrize("name", MEMBERS)
