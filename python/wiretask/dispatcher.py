@@ -199,6 +199,7 @@ class Dispatcher:
             self.addr = address
             self.interest_changed()
         elif error in (0, errno.EISCONN):
+            self.connecting = True
             self.addr = address
             self.handle_connect_event()
         else:

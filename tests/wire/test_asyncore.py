@@ -126,6 +126,24 @@ def test_an_import_of_everything_gives_what_it_gave() -> None:
     assert asyncore.EWOULDBLOCK == errno.EWOULDBLOCK
 
 
+def test_a_connection_that_is_made_at_once_looks_like_any_other(entries: Any, tmp_path: Path) -> None:
+    seen = []
+
+    class Client(asyncore.dispatcher):
+        def handle_connect(self) -> None:
+            seen.append((self.connected, self.connecting))
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "socket"))
+        listener.listen(1)
+        client = Client(map=entries)
+        client.create_socket(socket.AF_UNIX)
+        client.connect(str(tmp_path / "socket"))
+    # As asyncore had it.
+    assert seen == [(False, True)]
+    assert (client.connected, client.connecting) == (True, False)
+
+
 def test_listen_takes_its_argument_by_name(entries: Any) -> None:
     listener = asyncore.dispatcher(map=entries)
     listener.create_socket()
