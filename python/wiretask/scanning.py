@@ -48,8 +48,12 @@ def scan(entries: SocketMap, timeout: float | None, wakeup: Wakeup, is_nested: C
             interest &= ~(READ | URGENT)
             timeout = rest_seconds if timeout is None else min(timeout, rest_seconds)
         if interest and isinstance(descriptor, int) and descriptor >= 0:
-            poller.register(descriptor, interest)
             polled[descriptor] = entry
+            if wakeup.owns(descriptor):
+                # Closed already.
+                ready[descriptor], timeout = select.POLLNVAL, 0
+                continue
+            poller.register(descriptor, interest)
             if interest & READ and getattr(entry, "has_input", False) is True:
                 ready[descriptor], timeout = READ, 0
     milliseconds = None if timeout is None else min(math.ceil(timeout * 1000), _LONGEST_MILLISECONDS)

@@ -94,6 +94,10 @@ class Wakeup:
         """Return what to poll for input; -1 while it is closed."""
         return self._reader
 
+    def owns(self, descriptor: int) -> bool:
+        """Return whether this is one of its descriptors, so that whoever had it before must have closed it."""
+        return descriptor >= 0 and descriptor in (self._reader, self._writer)
+
     def ring(self) -> None:
         """End the poll. Threads: any, signal handlers included. Blocking: never."""
         with self._lock:

@@ -178,7 +178,9 @@ class Watches:
         # Other keys are not polled, but keep the loop alive.
         if entry is None or not isinstance(key, int) or key < 0 or self._reactor is None:
             return
-        watch = _Watch(entry, key, self._reactor.watch(key, 0))
+        # Closed already, as the reactor finds out of -1.
+        descriptor = -1 if self._wakeup.owns(key) else key
+        watch = _Watch(entry, key, self._reactor.watch(descriptor, 0))
         has_to_be_asked = not is_announced(entry)
         if has_to_be_asked:
             # With the others.

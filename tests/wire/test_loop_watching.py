@@ -232,6 +232,21 @@ def test_a_descriptor_that_is_closed_behind_the_loops_back_is_noticed(entries: S
         assert not entries
 
 
+@pytest.mark.parametrize("closed", [1, 2, 3])
+def test_a_number_that_the_loop_itself_has_taken_over_is_noticed(entries: SocketMap, closed: int) -> None:
+    pairs = [socket.socketpair() for _ in range(closed)]
+    readers = [Reader(ours, entries) for ours, _ in pairs]
+    for reader in readers:
+        assert reader.socket is not None
+        # The loop's own descriptors are opened after this, under these numbers.
+        reader.socket.close()
+    loop(timeout=DEADLINE_SECONDS, map=entries, count=1)
+    assert [reader.calls for reader in readers] == [["close"]] * closed
+    assert not entries
+    for _, theirs in pairs:
+        theirs.close()
+
+
 def test_a_quiet_descriptor_that_another_handler_closes_is_noticed(watched: WatchedMap) -> None:
     class Meddling(Reader):
         other: Any

@@ -440,7 +440,8 @@ fn arm(trigger: &LevelTrigger, watch: &mut Watch, token: Token, has_room: bool) 
     };
     watch.arming = match code(&outcome) {
         Some(libc::EPERM) => Arming::Always,
-        Some(libc::EBADF) => Arming::Closed,
+        // EINVAL: the number is that of the poll itself, so it was closed before.
+        Some(libc::EBADF | libc::EINVAL) => Arming::Closed,
         Some(_) => return outcome,
         None => Arming::Polled(target),
     };
@@ -504,6 +505,14 @@ mod tests {
         let mut ready = Vec::new();
         assert!(reactor.wait(Some(Duration::from_millis(milliseconds)), &mut ready).unwrap());
         ready
+    }
+
+    #[test]
+    fn a_number_that_the_poll_has_taken_over_is_closed() {
+        let reactor = Reactor::new().unwrap();
+        let own = reactor.waiter.lock().unwrap().poll.as_raw_fd();
+        let token = reactor.watch(own, INPUT).unwrap();
+        assert_eq!(ready_within(&reactor, 1000), [(token, INVALID)]);
     }
 
     #[test]
