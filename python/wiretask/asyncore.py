@@ -33,7 +33,7 @@ from errno import (
 from types import TracebackType
 from typing import Any
 
-from wiretask import event_loop
+from wiretask import map_loops
 from wiretask.dispatcher import Dispatcher, SocketAddress
 from wiretask.loop_entries import DISCONNECTED_ERRNOS as _DISCONNECTED
 from wiretask.loop_entries import LEAVES_THE_LOOP as _reraised_exceptions  # noqa: N811 (the published name)
@@ -77,7 +77,7 @@ __all__ = [
     "write",
 ]
 
-socket_map: Any = event_loop.socket_map
+socket_map: Any = map_loops.socket_map
 """The map that is used where none is given. Another one may be put here."""
 
 _SEND_BYTES = 65536
@@ -135,7 +135,7 @@ def readwrite(obj: Any, flags: int) -> None:
 
 def poll(timeout: float | None = 0.0, map: SocketMap | None = None) -> None:
     """Have one turn of the loop over `map` (None: `socket_map`); at once, without a wait, if the map is empty."""
-    event_loop.poll_once(timeout, socket_map if map is None else map)
+    map_loops.poll_once(timeout, socket_map if map is None else map)
 
 
 poll2 = poll
@@ -146,12 +146,12 @@ def loop(
     timeout: float | None = 30.0, use_poll: bool = False, map: SocketMap | None = None, count: int | None = None
 ) -> None:
     """Handle events until the map is empty, or for `count` turns: see `wiretask.loop`."""
-    event_loop.loop(timeout, use_poll, socket_map if map is None else map, count)
+    map_loops.loop(timeout, use_poll, socket_map if map is None else map, count)
 
 
 def close_all(map: SocketMap | None = None, ignore_all: bool = False) -> None:
     """Close every entry of the map (None: `socket_map`), and empty it: see `wiretask.close_all`."""
-    event_loop.close_all(socket_map if map is None else map, ignore_all)
+    map_loops.close_all(socket_map if map is None else map, ignore_all)
 
 
 def compact_traceback() -> tuple[tuple[str, str, str], type[BaseException] | None, BaseException | None, str]:

@@ -23,7 +23,6 @@ from typing import Any, TypeAlias
 
 from zope.interface import implementer
 
-from wiretask.event_loop import close_all, loop, socket_map
 from wiretask.interfaces import IDispatcher
 from wiretask.logs import log_at
 from wiretask.loop_entries import (
@@ -35,6 +34,7 @@ from wiretask.loop_entries import (
     is_passive,
     passes_on,
 )
+from wiretask.map_loops import close_all, loop, socket_map
 
 __all__ = ["Dispatcher", "ExitNow", "SocketAddress", "SocketMap", "close_all", "loop", "socket_map"]
 

@@ -1,4 +1,4 @@
-"""`EventLoop`: the loop that the dispatchers of a map run in; `loop`, as asyncore had it.
+"""`EventLoop`: the loop that the dispatchers of a map run in.
 
 Strategy: asyncore's semantics: a turn asks entries for their interest, waits, and calls the handlers of what has
 happened. Over a `WatchedMap` it waits in Rust and looks at nobody who is quiet (`watches`); over any other map it
@@ -10,7 +10,6 @@ Source: the published behaviour of `asyncore` up to Python 3.11; faults R27, R38
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import math
 import threading
@@ -20,19 +19,16 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from wiretask import _native, housekeeper
-from wiretask.loop_entries import LEAVES_THE_LOOP, SocketMap
+from wiretask.loop_entries import SocketMap
 from wiretask.scanning import scan
 from wiretask.timers import ScheduledCall, Timers
 from wiretask.wakeups import Wakeup
-from wiretask.watched_map import WatchedMap
+from wiretask.watched_map import WatchedMap, socket_map
 from wiretask.watches import Watches
 
-__all__ = ["EventLoop", "close_all", "loop", "poll_once", "socket_map", "wake_loops"]
+__all__ = ["EventLoop", "find_running", "wake_loops"]
 
 _LOG = logging.getLogger("wiretask.dispatcher")
-
-socket_map: SocketMap = WatchedMap()
-"""The map that is used where none is given: from file descriptor to dispatcher."""
 
 
 class EventLoop:
@@ -324,64 +320,12 @@ _loops: weakref.WeakSet[EventLoop] = weakref.WeakSet()
 _running: list[EventLoop] = []
 
 
-def loop(
-    timeout: float | None = 30.0,
-    use_poll: bool = False,
-    map: SocketMap | None = None,
-    count: int | None = None,
-) -> None:
-    """Handle events until the map is empty, or for `count` turns.
-
-    Before the first turn, `start_in_loop()` is called on the entries that have it; that is how a server
-    starts. An entry that wants neither to read nor to write is not polled, but keeps the loop alive.
-
-    Args:
-        timeout: seconds that one turn waits at most, 0 or more; None: until something happens.
-        use_poll: accepted for compatibility and ignored: the best mechanism is always used.
-        map: the entries, by file descriptor; None: `socket_map`. Keys that are no descriptor are not polled.
-        count: the number of turns; None: until the map is empty.
-    Raises:
-        ExitNow, KeyboardInterrupt, SystemExit: from a handler. Whatever `start_in_loop` raises, or
-            `handle_error` passes on (see `IDispatcherEventHandler.handle_error`).
-    After failure: the map is as the handlers left it; the loop can be run again.
-    Threads: one loop per map at a time; other threads may add and remove entries, which takes effect at once, or, if
-        the map is no `WatchedMap`, with the next turn. Blocking: yes.
-    """
-    _loop_of(map).run(timeout, count)
-
-
-def poll_once(timeout: float | None = 0.0, map: SocketMap | None = None) -> None:
-    """Have one turn over the map (None: `socket_map`); none at all if it is empty. See `EventLoop.turn`."""
-    event_loop = _loop_of(map)
-    if event_loop.map:
-        event_loop.turn(timeout)
-
-
-def close_all(map: SocketMap | None = None, ignore_all: bool = False) -> None:
-    """Close every entry of the map, and empty it.
-
-    Args:
-        map: None: `socket_map`.
-        ignore_all: true: whatever `close` raises is ignored (except what is meant to end the loop). False:
-            only the error of a descriptor that is closed already is.
-    Raises:
-        The first exception that is not ignored.
-    After failure: all entries have been tried, and the map is empty.
-    """
-    entries = socket_map if map is None else map
-    first_error: BaseException | None = None
-    for entry in list(entries.values()):
-        try:
-            entry.close()
-        except BaseException as error:
-            is_ignored = (ignore_all and not isinstance(error, LEAVES_THE_LOOP)) or (
-                isinstance(error, OSError) and error.errno == errno.EBADF
-            )
-            if first_error is None and not is_ignored:
-                first_error = error
-    entries.clear()
-    if first_error is not None:
-        raise first_error
+def find_running(map: SocketMap) -> EventLoop | None:
+    """Return the loop over `map` that runs in this thread; None: there is none."""
+    for event_loop in _running:
+        if event_loop.map is map and event_loop._thread == threading.get_ident():
+            return event_loop
+    return None
 
 
 def wake_loops(map: SocketMap) -> None:
@@ -392,17 +336,6 @@ def wake_loops(map: SocketMap) -> None:
     for event_loop in list(_running):
         if event_loop.map is map:
             event_loop.wake()
-
-
-def _loop_of(map: SocketMap | None) -> EventLoop:
-    """Return the loop of a map; for a map that has none of its own that in which this is nested, or a new one."""
-    entries = socket_map if map is None else map
-    if isinstance(entries, WatchedMap):
-        return EventLoop.of(entries)
-    for event_loop in _running:
-        if event_loop.map is entries and event_loop._thread == threading.get_ident():
-            return event_loop
-    return EventLoop(entries)
 
 
 def _refusal(callback: object, seconds: object) -> Exception:

@@ -10,9 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
-from wiretask.loop_entries import LoopEntry
+from wiretask.loop_entries import LoopEntry, SocketMap
 
-__all__ = ["MapListener", "WatchedMap"]
+__all__ = ["MapListener", "WatchedMap", "socket_map"]
 
 
 class MapListener(Protocol):
@@ -87,3 +87,7 @@ class WatchedMap(dict[int, LoopEntry]):
     def _note(self, key: int) -> None:
         if self.listener is not None:
             self.listener.note_entry(key)
+
+
+socket_map: SocketMap = WatchedMap()
+"""The map that is used where none is given: from file descriptor to dispatcher."""

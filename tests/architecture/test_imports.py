@@ -287,7 +287,7 @@ def public_names(module: str) -> set[str]:
 
 def test_the_python_search_finds_cycles_and_imports() -> None:
     assert cycles_in({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == ["a", "b", "c"]
-    assert "wiretask.event_loop" in python_graph()["wiretask.dispatcher"]
+    assert "wiretask.map_loops" in python_graph()["wiretask.dispatcher"]
 
 
 @pytest.mark.parametrize("module", ["wiretask.interfaces", "wiretask.errors"])
