@@ -15,7 +15,7 @@ import math
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from wiretask import _native, housekeeper
@@ -98,8 +98,11 @@ class EventLoop:
 
         Raises: see `wiretask.loop`.
         """
-        with self._getting_signals(timeout != 0, may_fail=True):
+        gets_signals = self._enter(timeout != 0, may_fail=True)
+        try:
             self._turn(timeout)
+        finally:
+            self._leave(gets_signals)
 
     def stop(self) -> None:
         """End the innermost `run` or `run_forever` after the turn that it is in.
@@ -207,17 +210,22 @@ class EventLoop:
         has_started = self._start_entries()
         turns = 0
         # Without descriptors for it, a loop of dispatchers alone does not fail: it scans.
-        with self._getting_signals(timeout != 0, may_fail=not has_started):
+        gets_signals = self._enter(timeout != 0, may_fail=not has_started)
+        try:
             while goes_on() and (count is None or turns < count):
                 self._turn(timeout)
                 turns += 1
                 if self._is_stopping:
                     self._is_stopping = False
                     break
+        finally:
+            self._leave(gets_signals)
 
     def _start_entries(self) -> bool:
         """Start the entries that have to be; return whether there are any."""
         if isinstance(self.map, WatchedMap):
+            if not self._unstarted:
+                return False
             keys = []
             while self._unstarted:
                 keys.append(self._unstarted.popitem()[0])
@@ -229,35 +237,42 @@ class EventLoop:
             start = getattr(entry, "start_in_loop", None)
             if callable(start):
                 has_started = True
-                # It must bear repetition; and again if it fails.
-                self._unstarted[key] = None
+                if isinstance(self.map, WatchedMap):
+                    # It must bear repetition; and again if it fails.
+                    self._unstarted[key] = None
                 start()
         return has_started
 
-    @contextlib.contextmanager
-    def _getting_signals(self, waits: bool, may_fail: bool) -> Iterator[None]:
-        """While this runs, on the main thread, signals end the wait."""
+    def _enter(self, waits: bool, may_fail: bool) -> bool:
+        """Begin to run. If it waits, signals end that on the main thread; return whether they do since this call.
+
+        OSError: no descriptors are left; only if it may not fail.
+        """
         self._depth += 1
         self._thread = threading.get_ident()
-        gets_signals = False
         if self._depth == 1:
             _running.append(self)
         try:
-            with contextlib.suppress(OSError) if may_fail else contextlib.nullcontext():
-                if waits:
-                    self._wakeup.open()
-                    gets_signals = self._wakeup.take_signals()
-            yield
-        finally:
-            if gets_signals:
-                self._wakeup.let_signals_go()
-            self._depth -= 1
-            if self._depth <= 0:
-                self._depth = 0
-                with contextlib.suppress(ValueError):
-                    _running.remove(self)
-                if not self.map or not isinstance(self.map, WatchedMap):
-                    self._release()
+            if waits:
+                self._wakeup.open()
+                return self._wakeup.take_signals()
+        except BaseException as error:
+            if not (may_fail and isinstance(error, OSError)):
+                self._leave(gets_signals=False)
+                raise
+        return False
+
+    def _leave(self, gets_signals: bool) -> None:
+        """End what `_enter` began; `gets_signals`: what that returned."""
+        if gets_signals:
+            self._wakeup.let_signals_go()
+        self._depth -= 1
+        if self._depth <= 0:
+            self._depth = 0
+            with contextlib.suppress(ValueError):
+                _running.remove(self)
+            if not self.map:
+                self._release()
 
     def _turn(self, timeout: float | None) -> None:
         self._turns += 1

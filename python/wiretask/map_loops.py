@@ -1,6 +1,6 @@
 """`loop` and `close_all` of a map of dispatchers, of any kind, as asyncore had them.
 
-Strategy: each call finds the loop of its map, and has that do the work.
+Strategy: each call finds the loop of its map, and has that do the work. A plain dict has a loop only for the call.
 Must not know: how a loop turns.
 Source: the published behaviour of `asyncore` up to Python 3.11; IDispatcher.
 """
@@ -8,6 +8,7 @@ Source: the published behaviour of `asyncore` up to Python 3.11; IDispatcher.
 from __future__ import annotations
 
 import errno
+from types import TracebackType
 
 from wiretask.event_loop import EventLoop, find_running
 from wiretask.loop_entries import LEAVES_THE_LOOP, SocketMap
@@ -39,14 +40,15 @@ def loop(
     Threads: one loop per map at a time; other threads may add and remove entries, which takes effect at once, or, if
         the map is no `WatchedMap`, with the next turn. Blocking: yes.
     """
-    _loop_of(map).run(timeout, count)
+    with _LoopOf(map) as event_loop:
+        event_loop.run(timeout, count)
 
 
 def poll_once(timeout: float | None = 0.0, map: SocketMap | None = None) -> None:
     """Have one turn over the map (None: `socket_map`); none at all if it is empty. See `EventLoop.turn`."""
-    event_loop = _loop_of(map)
-    if event_loop.map:
-        event_loop.turn(timeout)
+    with _LoopOf(map) as event_loop:
+        if event_loop.map:
+            event_loop.turn(timeout)
 
 
 def close_all(map: SocketMap | None = None, ignore_all: bool = False) -> None:
@@ -76,9 +78,46 @@ def close_all(map: SocketMap | None = None, ignore_all: bool = False) -> None:
         raise first_error
 
 
-def _loop_of(map: SocketMap | None) -> EventLoop:
-    """Return the loop of a map; for a map that has none of its own that in which this is nested, or a new one."""
-    entries = socket_map if map is None else map
-    if isinstance(entries, WatchedMap):
-        return EventLoop.of(entries)
-    return find_running(entries) or EventLoop(entries)
+class _LoopOf:
+    """The loop of a map, while the context lasts.
+
+    For a map that has none of its own, it is the one in which this is nested, or a spare one: many programs have one
+    turn at a time, and to make a loop costs more than a turn.
+    """
+
+    __slots__ = ("_lent", "_map")
+
+    def __init__(self, map: SocketMap | None) -> None:
+        self._map = socket_map if map is None else map
+        self._lent: EventLoop | None = None
+
+    def __enter__(self) -> EventLoop:
+        entries = self._map
+        if isinstance(entries, WatchedMap):
+            return EventLoop.of(entries)
+        running = find_running(entries)
+        if running is not None:
+            return running
+        self._lent = _take_spare()
+        self._lent.map = entries
+        return self._lent
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._lent is not None:
+            # It must not keep the dispatchers.
+            self._lent.map = {}
+            if not _spare_loops:
+                _spare_loops.append(self._lent)
+
+
+#: At most one, or one more where threads met.
+_spare_loops: list[EventLoop] = []
+
+
+def _take_spare() -> EventLoop:
+    try:
+        return _spare_loops.pop()
+    except IndexError:
+        return EventLoop({})

@@ -70,8 +70,6 @@ class Wakeup:
         """Give signals back and close the descriptors. Twice is harmless."""
         try:
             self.let_signals_go()
-            # What came since the last poll.
-            self.clear()
         finally:
             self.let_signals_go()
             self._close_descriptors()
@@ -87,8 +85,10 @@ class Wakeup:
     def let_signals_go(self) -> None:
         """Give the wake-up descriptor back to whom it belonged before; a second call does nothing."""
         if self._gets_signals:
-            signal.set_wakeup_fd(self._previous)
-            self._gets_signals = False
+            self._give_signals_back()
+            if self._previous >= 0:
+                # What came since the last poll.
+                self.clear()
 
     def fileno(self) -> int:
         """Return what to poll for input; -1 while it is closed."""
@@ -131,8 +131,9 @@ class Wakeup:
         was_open, got_signals = self.is_open and reopen, self._gets_signals
         self._is_rung = False
         self._lock = threading.RLock()
-        with contextlib.suppress(ValueError, OSError):
-            self.let_signals_go()
+        if got_signals:
+            with contextlib.suppress(ValueError, OSError):
+                self._give_signals_back()
         self._gets_signals = False
         self._close_descriptors()
         if was_open:
@@ -140,6 +141,10 @@ class Wakeup:
                 self.open()
                 if got_signals:
                     self.take_signals()
+
+    def _give_signals_back(self) -> None:
+        signal.set_wakeup_fd(self._previous)
+        self._gets_signals = False
 
     def _close_descriptors(self) -> None:
         # Under the lock: nobody rings a number that is somebody else's by now.

@@ -335,8 +335,9 @@ os._exit(0)
         assert program.finish()[0] == 0
 
 
-def test_a_loop_gives_the_wakeup_descriptor_back_and_passes_signals_on() -> None:
-    source = """
+@pytest.mark.parametrize("kind", ["dict", "wiretask.WatchedMap"])
+def test_a_loop_gives_the_wakeup_descriptor_back_and_passes_signals_on(kind: str) -> None:
+    source = f"""
     import os, signal, socket
     import wiretask
     reader, writer = socket.socketpair()
@@ -345,7 +346,7 @@ def test_a_loop_gives_the_wakeup_descriptor_back_and_passes_signals_on() -> None
     signal.set_wakeup_fd(writer.fileno())
     signal.signal(signal.SIGUSR1, lambda number, frame: None)
     mine, other = socket.socketpair()
-    entries = {}
+    entries = {kind}()
     class Raising(wiretask.Dispatcher):
         def handle_read(self):
             os.kill(os.getpid(), signal.SIGUSR1)

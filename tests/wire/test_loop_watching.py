@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import resource
 import socket
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from loop_entries import DEADLINE_SECONDS, Reader, joined, turn_until
-from processes import Program, run
+from processes import Program, descriptors, run
 
 from wiretask import EventLoop, WatchedMap, announced, asyncore
 from wiretask.dispatcher import SocketMap, close_all, loop
@@ -504,6 +506,34 @@ def test_another_thread_may_make_and_close_dispatchers_while_the_loop_asks() -> 
         assert (failures, held) == ([], [1, 1, 1, 0]), (failures, held)
     """
     assert run(source) == (0, "")
+
+
+def test_a_plain_dict_does_not_get_a_new_loop_for_every_turn() -> None:
+    entries: SocketMap = {}
+    loop(map=entries)
+    before = descriptors()
+    with joined(Reader, entries):
+        loop(timeout=0.001, map=entries, count=1)
+        meanwhile = descriptors()
+        # Its wake-up is still there.
+        assert [target for number, target in meanwhile.items() if number not in before and "pipe" in target]
+        loop(timeout=0.001, map=entries, count=1)
+        assert descriptors() == meanwhile
+    loop(map=entries)
+    assert descriptors() == before
+
+
+def test_a_loop_does_not_keep_the_dispatchers_of_a_plain_dict() -> None:
+    ours, theirs = socket.socketpair()
+    entries: SocketMap = {}
+    reader = Reader(ours, entries)
+    loop(timeout=0.001, map=entries, count=1)
+    is_alive = weakref.ref(reader)
+    del reader, entries
+    gc.collect()
+    assert is_alive() is None
+    ours.close()
+    theirs.close()
 
 
 def test_two_threads_may_run_the_same_loop() -> None:
