@@ -10,7 +10,7 @@ from functools import partial
 
 from .hello import BODY
 from .http_servers import available, serve_http
-from .machinery import load
+from .machinery import load, program, run_json
 from .results import Case, Metric, Report
 from .settings import Settings, measure_rounds
 
@@ -29,9 +29,10 @@ SLEEPING_THREADS = 16
 
 def bench_http_waiting(settings: Settings) -> Report:
     """Measure sleeps of 1 ms, one sleep in a thousand of 50 ms, and 200 µs of pure Python."""
-    report = Report("http_waiting", "WSGI applications that wait or compute", METRICS, ["p99_ms"], "p99_ms")
+    report = Report("http_waiting", "WSGI applications that wait or compute", METRICS, ["p99_ms", "rate"], "p99_ms")
     names = available(report.notes, ["wiretask", "waitress", "gunicorn", "granian"])
     sides = [(name, partial(measured, name, settings, "nap", SLEEPING_THREADS, 64)) for name in names]
+    sides.append(("threads without a server", partial(measured_threads, settings)))
     report.cases.append(measure_rounds(Case("every request sleeps 1 ms, 16 threads"), settings.slow_rounds, sides))
     names = available(report.notes, ["wiretask", "bjoern", "fastpysgi", "granian", "waitress"])
     sides = [(name, partial(measured, name, settings, "seldom", 4, 32)) for name in names]
@@ -43,6 +44,13 @@ def bench_http_waiting(settings: Settings) -> Report:
         ]
         report.cases.append(measure_rounds(Case(f"{name}, 200 µs of Python"), settings.slow_rounds, crowds))
     return report
+
+
+def measured_threads(settings: Settings) -> dict[str, float]:
+    """Return how often threads wake that do nothing but sleep: the most that this machine and CPython have to give."""
+    arguments = ["--threads", SLEEPING_THREADS, "--sleep-ms", 1000 * SLEEP_SECONDS, "--seconds", settings.seconds]
+    rate = run_json(program("bare_threads", *arguments))["rate"]
+    return {"rate": rate, "of_maximum": 100 * rate * SLEEP_SECONDS / SLEEPING_THREADS}
 
 
 def measured(name: str, settings: Settings, application: str, threads: int, connections: int) -> dict[str, float]:
