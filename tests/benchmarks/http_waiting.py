@@ -47,7 +47,7 @@ def bench_http_waiting(settings: Settings) -> Report:
 
 
 def measured_threads(settings: Settings) -> dict[str, float]:
-    """Return how often threads wake that do nothing but sleep: the most that this machine and CPython have to give."""
+    """Return how often threads wake that do nothing but sleep: the most that machine and CPython can give."""
     arguments = ["--threads", SLEEPING_THREADS, "--sleep-ms", 1000 * SLEEP_SECONDS, "--seconds", settings.seconds]
     rate = run_json(program("bare_threads", *arguments))["rate"]
     return {"rate": rate, "of_maximum": 100 * rate * SLEEP_SECONDS / SLEEPING_THREADS}
