@@ -16,6 +16,44 @@ const MAX_KEYS: usize = 512;
 /// Longer ones are made anew each time.
 const MAX_NAME_BYTES: usize = 64;
 
+/// What clients send most. These are kept from the start, whatever others make up; in lower case, too.
+const COMMON_NAMES: [&str; 34] = [
+    "Accept",
+    "Accept-Charset",
+    "Accept-Encoding",
+    "Accept-Language",
+    "Authorization",
+    "Cache-Control",
+    "Connection",
+    "Content-Length",
+    "Content-Type",
+    "Cookie",
+    "DNT",
+    "Expect",
+    "Forwarded",
+    "Host",
+    "If-Match",
+    "If-Modified-Since",
+    "If-None-Match",
+    "If-Range",
+    "Keep-Alive",
+    "Origin",
+    "Pragma",
+    "Priority",
+    "Range",
+    "Referer",
+    "Sec-Fetch-Dest",
+    "Sec-Fetch-Mode",
+    "Sec-Fetch-Site",
+    "TE",
+    "Transfer-Encoding",
+    "Upgrade-Insecure-Requests",
+    "User-Agent",
+    "X-Forwarded-For",
+    "X-Forwarded-Proto",
+    "X-Requested-With",
+];
+
 type Keys = HashMap<Box<[u8]>, Option<Key>, BuildHasherDefault<Fnv>>;
 
 /// The key of a field.
@@ -59,7 +97,7 @@ static KEYS: PyOnceLock<Mutex<Keys>> = PyOnceLock::new();
 /// for the one with a hyphen, which a proxy may have vouched for; and `Proxy`, of which libraries take the key for a
 /// setting of the process (CVE-2016-5385).
 pub fn key_of(py: Python<'_>, name: &[u8]) -> Option<Key> {
-    let keys = KEYS.get_or_init(py, || Mutex::new(Keys::default()));
+    let keys = KEYS.get_or_init(py, || Mutex::new(common_keys(py)));
     // Never waits: whoever has the lock holds the interpreter, and runs no Python.
     let mut keys = keys.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     if let Some(key) = keys.get(name) {
@@ -71,6 +109,11 @@ pub fn key_of(py: Python<'_>, name: &[u8]) -> Option<Key> {
         keys.insert(name.into(), key.as_ref().map(|key| key.clone_ref(py)));
     }
     key
+}
+
+fn common_keys(py: Python<'_>) -> Keys {
+    let spellings = COMMON_NAMES.iter().flat_map(|name| [(*name).to_owned(), name.to_ascii_lowercase()]);
+    spellings.map(|name| (Box::from(name.as_bytes()), make_key(py, name.as_bytes(), true))).collect()
 }
 
 fn make_key(py: Python<'_>, name: &[u8], is_kept: bool) -> Option<Key> {
