@@ -5,18 +5,15 @@
 //! natively. Must not know servers, tasks or sockets.
 mod arguments;
 mod body_sink;
-mod common_names;
 mod factory;
 mod framed;
 mod http;
-mod http_headers;
 mod message_reader;
 mod stream_consumer;
 
 pub use factory::ConsumerFactory;
 pub use framed::{Delimiter, FixedStream, LengthPrefixed, Line};
-pub use http::{Chunked, HTTPRequest, HTTPResponse};
-pub use http_headers::HTTPHeaders;
+pub use http::{Chunked, HTTPHeaders, HTTPRequest, HTTPResponse};
 pub use message_reader::MessageReader;
 pub use stream_consumer::StreamConsumer;
 
