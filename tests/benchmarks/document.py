@@ -11,7 +11,7 @@ import json
 import re
 from pathlib import Path
 
-from .plot import bars
+from .bar_chart import bars
 from .results import Report, Results
 from .tables import as_markdown, rows_of
 

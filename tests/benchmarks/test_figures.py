@@ -26,12 +26,12 @@ from .accounting import (
     spent_ns,
     thread_cpu_ns,
 )
+from .bar_chart import BAR, bars
 from .document import DOCUMENT, PLOTS, RESULTS, rendered
 from .echo import strace_counts
 from .keyvalue import requests_per_second
 from .measuring import release_build
 from .parsers import BROWSER_GET, body_cases, even_lines, long_head, read_all, read_dribbled, read_lines, readlines
-from .plot import BAR, bars
 from .results import Case, Metric, Report, Results, Spread, merged
 from .tables import as_markdown, as_text, rows_of
 from .wrk import parse_wrk

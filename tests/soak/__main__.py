@@ -12,6 +12,8 @@ from pathlib import Path
 
 import sabotage
 
+sys.path.append(str(Path(__file__).parents[1] / "drawing"))
+
 
 def main() -> int:
     arguments = _parser().parse_args()

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import verdict
 from chaos_server import FLAVOURS
+from line_plot import line_plot
 from observations import Observations
 from soak_run import SERVER_ENVIRONMENT
-from svg_plot import line_plot
 from verdict import mebibytes, quarter_medians
 
 import wiretask

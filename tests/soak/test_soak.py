@@ -17,10 +17,10 @@ import soak_report
 import verdict
 from checked_connection import CheckedConnection, Ended
 from conversation import Request, answer_to
+from line_plot import line_plot
 from measuring import Sample
 from observations import EarlyEnd, Latency, Observations, Window
 from sabotage import KINDS
-from svg_plot import line_plot
 
 MEGABYTE = 1024 * 1024
 

@@ -1,4 +1,4 @@
-"""Line plots as SVG text, for the report: no drawing library, nothing but strings.
+"""Line plots as SVG, for the report.
 
 Must not know: what is plotted.
 """
@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from xml.sax.saxutils import escape
+
+import svg_drawing as svg
 
 WIDTH, HEIGHT = 860, 300
 LEFT, RIGHT, TOP, BOTTOM = 70, 20, 40, 45
+GRID = "#dddddd"
 COLOURS = ("#1f6feb", "#d1242f", "#2da44e", "#8250df")
 MOST_POINTS = 800
 
@@ -38,32 +40,28 @@ def line_plot(
     ticks, place = y_scale
     plot_width, plot_height = WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM
 
-    def at(x: float, y: float) -> str:
-        return f"{LEFT + plot_width * x / x_end:.1f},{TOP + plot_height * (1 - place(y)):.1f}"
+    def across(x: float) -> float:
+        return LEFT + plot_width * x / x_end
+
+    def down(y: float) -> float:
+        return TOP + plot_height * (1 - place(y))
 
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}"'
-        ' font-family="sans-serif" font-size="12">',
-        f'<rect width="{WIDTH}" height="{HEIGHT}" fill="white"/>',
-        f'<text x="{LEFT}" y="20" font-size="15">{escape(title)}</text>',
-        f'<text x="{WIDTH - RIGHT}" y="{HEIGHT - 8}" text-anchor="end">{escape(x_label)}</text>',
-        f'<text x="{LEFT}" y="{TOP - 6}" text-anchor="end">{escape(y_label)}</text>',
+        svg.text(LEFT, 20, title, 15),
+        svg.text(WIDTH - RIGHT, HEIGHT - 8, x_label, 12, anchor="end"),
+        svg.text(LEFT, TOP - 6, y_label, 12, anchor="end"),
     ]
     for tick in ticks:
-        y = TOP + plot_height * (1 - place(tick))
-        parts.append(f'<line x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>')
+        parts.append(svg.line(LEFT, down(tick), WIDTH - RIGHT, down(tick), GRID))
+        parts.append(svg.text(LEFT - 6, down(tick) + 4, f"{tick:g}", 12, anchor="end"))
     for tick in _round_steps(x_end):
-        x = LEFT + plot_width * tick / x_end
-        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{tick:g}</text>')
+        parts.append(svg.text(across(tick), HEIGHT - BOTTOM + 16, f"{tick:g}", 12, anchor="middle"))
     legend = WIDTH - RIGHT
     for (name, line), colour in reversed(list(zip(series.items(), COLOURS, strict=False))):
-        path = " ".join(at(x, y) for x, y in _thinned(line))
-        parts.append(f'<polyline fill="none" stroke="{colour}" stroke-width="1.3" points="{path}"/>')
-        parts.append(f'<text x="{legend}" y="20" text-anchor="end" fill="{colour}">{escape(name)}</text>')
+        parts.append(svg.polyline([(across(x), down(y)) for x, y in _thinned(line)], colour))
+        parts.append(svg.text(legend, 20, name, 12, colour, anchor="end"))
         legend -= 8 * len(name) + 24
-    parts.append("</svg>")
-    return "\n".join(parts) + "\n"
+    return svg.document(title, WIDTH, HEIGHT, parts)
 
 
 def _linear(highest: float) -> tuple[list[float], _Place]:

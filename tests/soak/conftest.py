@@ -1,0 +1,6 @@
+"""Where the report finds how to draw."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / "drawing"))
