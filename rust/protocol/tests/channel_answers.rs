@@ -1,15 +1,17 @@
 //! What a channel answers by itself: refusals, and the word that a peer waits for. By example, with HTTP requests.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod channel_examples;
+
+use channel_examples::{ROOMY, State, send_all};
 use wiretask_protocol::channel::{
-    Action, ChannelLimits, ChannelMode, ChannelState, CloseReason, OutputLimits, Refusal, Taken, Timeout,
-    Work,
+    Action, ChannelLimits, ChannelMode, CloseReason, Refusal, Taken, Timeout, Work,
 };
 use wiretask_protocol::error::ErrorKind;
 use wiretask_protocol::limits::HttpLimits;
 use wiretask_protocol::native::{ConsumerSpec, NativeConsumer};
 
-type State = ChannelState<NativeConsumer>;
+const LIMITS: ChannelLimits = ROOMY;
 
 const GET: &[u8] = b"GET /first HTTP/1.1\r\nHost: a\r\n\r\n";
 const BAD: &[u8] = b"GET /first HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n";
@@ -21,52 +23,24 @@ fn make() -> NativeConsumer {
     ConsumerSpec::http_request(limits).unwrap().new_consumer()
 }
 
-fn limits() -> ChannelLimits {
-    ChannelLimits {
-        max_ready_requests: 4,
-        max_ready_bytes: 1000,
-        max_waiting_bytes: 1000,
-        max_piece_bytes: 1000,
-        high_watermark_bytes: 1000,
-        low_watermark_bytes: 500,
-        max_unsent_bytes: 1000,
-        max_body_memory_bytes: None,
-        output: OutputLimits { piece_bytes: 1000, max_memory_bytes: 1000, max_spooled_bytes: 0 },
-        idle_timeout_ms: Some(1000),
-        request_timeout_ms: Some(300),
-        write_timeout_ms: Some(500),
-    }
-}
-
 fn new_state(mode: ChannelMode) -> State {
     State::new(mode, 0)
 }
 
 fn feed(state: &mut State, data: &[u8]) {
-    state.handle_bytes(data, make, &limits(), 0);
+    state.handle_bytes(data, make, &LIMITS, 0);
 }
 
 fn action(state: &mut State) -> Option<Action> {
-    state.poll_action(&limits())
-}
-
-fn send_all(state: &mut State) -> Vec<u8> {
-    let mut sent = Vec::new();
-    while let Some(mut outgoing) = state.begin_send(&limits()) {
-        let bytes = outgoing.unsent().to_vec();
-        outgoing.advance(bytes.len());
-        state.handle_sent(outgoing, bytes.len(), false, 0);
-        sent.extend(bytes);
-    }
-    sent
+    state.poll_action(&LIMITS)
 }
 
 /// A worker takes one request, answers it and lets the channel go, all at once.
 fn serve_one(state: &mut State) {
-    assert!(matches!(state.next_work(make, &limits(), 0), Some(Work::Request(_))));
-    assert_eq!(state.handle_task_output(b"answer", &limits(), 0), Taken::All);
-    assert!(state.next_work(make, &limits(), 0).is_none());
-    send_all(state);
+    assert!(matches!(state.next_work(make, &LIMITS, 0), Some(Work::Request(_))));
+    assert_eq!(state.handle_task_output(b"answer", &LIMITS, 0), Taken::All);
+    assert!(state.next_work(make, &LIMITS, 0).is_none());
+    send_all(state, &LIMITS, 0);
     assert!(state.handle_task_finished(0));
 }
 
@@ -77,9 +51,9 @@ fn what_the_parser_refuses_is_answered_and_then_the_connection_closes() {
     let Some(Action::Refuse(Refusal::Stream(error))) = action(&mut state) else { panic!("no refusal") };
     assert_eq!(error.kind, ErrorKind::RepeatedHost);
     assert_eq!(action(&mut state), None);
-    state.handle_refusal(b"no!", &limits(), 0);
+    state.handle_refusal(b"no!", &LIMITS, 0);
     assert_eq!(action(&mut state), Some(Action::Send));
-    assert_eq!(send_all(&mut state), b"no!");
+    assert_eq!(send_all(&mut state, &LIMITS, 0), b"no!");
     assert_eq!(action(&mut state), Some(Action::Close(CloseReason::ProtocolError)));
 }
 
@@ -113,7 +87,7 @@ fn an_empty_answer_is_none() {
     let mut state = new_state(ANSWERING);
     feed(&mut state, BAD);
     assert!(matches!(action(&mut state), Some(Action::Refuse(_))));
-    state.handle_refusal(b"", &limits(), 0);
+    state.handle_refusal(b"", &LIMITS, 0);
     assert_eq!(action(&mut state), Some(Action::Close(CloseReason::ProtocolError)));
 }
 
@@ -124,8 +98,8 @@ fn what_comes_behind_a_refused_request_is_never_looked_at() {
     feed(&mut state, GET);
     assert!(matches!(action(&mut state), Some(Action::Refuse(_))));
     feed(&mut state, GET);
-    state.handle_refusal(b"no!", &limits(), 0);
-    assert_eq!(send_all(&mut state), b"no!");
+    state.handle_refusal(b"no!", &LIMITS, 0);
+    assert_eq!(send_all(&mut state, &LIMITS, 0), b"no!");
     assert_eq!(action(&mut state), Some(Action::Close(CloseReason::ProtocolError)));
 }
 
@@ -133,15 +107,15 @@ fn what_comes_behind_a_refused_request_is_never_looked_at() {
 fn a_request_that_takes_too_long_is_answered_and_an_idle_connection_is_not() {
     let mut state = new_state(ANSWERING);
     feed(&mut state, b"GET / HT");
-    assert_eq!(state.poll_timeout(&limits(), 300), Timeout::Expired(CloseReason::RequestTimeout));
+    assert_eq!(state.poll_timeout(&LIMITS, 300), Timeout::Expired(CloseReason::RequestTimeout));
     state.expire(CloseReason::RequestTimeout);
     assert_eq!(action(&mut state), Some(Action::Refuse(Refusal::Late)));
-    state.handle_refusal(b"late", &limits(), 300);
-    assert_eq!(send_all(&mut state), b"late");
+    state.handle_refusal(b"late", &LIMITS, 300);
+    assert_eq!(send_all(&mut state, &LIMITS, 0), b"late");
     assert_eq!(action(&mut state), Some(Action::Close(CloseReason::RequestTimeout)));
 
     let mut state = new_state(ANSWERING);
-    assert_eq!(state.poll_timeout(&limits(), 1000), Timeout::Expired(CloseReason::IdleTimeout));
+    assert_eq!(state.poll_timeout(&LIMITS, 1000), Timeout::Expired(CloseReason::IdleTimeout));
     state.expire(CloseReason::IdleTimeout);
     assert_eq!(action(&mut state), Some(Action::Close(CloseReason::IdleTimeout)));
 }
@@ -151,11 +125,11 @@ fn a_peer_that_does_not_take_a_refusal_has_the_time_of_any_output() {
     let mut state = new_state(ANSWERING);
     feed(&mut state, BAD);
     assert!(matches!(action(&mut state), Some(Action::Refuse(_))));
-    state.handle_refusal(b"no!", &limits(), 100);
-    let outgoing = state.begin_send(&limits()).unwrap();
+    state.handle_refusal(b"no!", &LIMITS, 100);
+    let outgoing = state.begin_send(&LIMITS).unwrap();
     state.handle_sent(outgoing, 0, true, 100);
-    assert_eq!(state.poll_timeout(&limits(), 599), Timeout::At(600));
-    assert_eq!(state.poll_timeout(&limits(), 600), Timeout::Expired(CloseReason::WriteTimeout));
+    assert_eq!(state.poll_timeout(&LIMITS, 599), Timeout::At(600));
+    assert_eq!(state.poll_timeout(&LIMITS, 600), Timeout::Expired(CloseReason::WriteTimeout));
 }
 
 #[test]
@@ -163,17 +137,17 @@ fn a_request_that_no_worker_can_take_is_answered_behind_what_was_written_before(
     let mut state = new_state(ChannelMode { report_close: true, ..ANSWERING });
     feed(&mut state, GET);
     assert_eq!(action(&mut state), Some(Action::StartTask));
-    assert!(matches!(state.next_work(make, &limits(), 0), Some(Work::Request(_))));
-    state.handle_task_output(b"answer", &limits(), 0);
-    assert!(state.next_work(make, &limits(), 0).is_none());
+    assert!(matches!(state.next_work(make, &LIMITS, 0), Some(Work::Request(_))));
+    state.handle_task_output(b"answer", &LIMITS, 0);
+    assert!(state.next_work(make, &LIMITS, 0).is_none());
     assert!(state.leave_output(0));
     feed(&mut state, GET);
     assert_eq!(action(&mut state), Some(Action::StartTask));
     assert!(state.cancel_task(), "the host is told of the end now");
     assert!(!state.handle_tasks_queued() && !state.note_known());
     assert_eq!(action(&mut state), Some(Action::Refuse(Refusal::Unserved)));
-    state.handle_refusal(b"busy", &limits(), 0);
-    assert_eq!(send_all(&mut state), b"answerbusy");
+    state.handle_refusal(b"busy", &LIMITS, 0);
+    assert_eq!(send_all(&mut state, &LIMITS, 0), b"answerbusy");
     assert_eq!(action(&mut state), Some(Action::Close(CloseReason::Unserved)));
     assert!(!state.is_close_due() && state.is_over());
 }
@@ -183,7 +157,7 @@ fn a_request_that_a_worker_has_seen_is_not_answered_by_the_loop() {
     let mut state = new_state(ANSWERING);
     feed(&mut state, &[GET, GET].concat());
     assert_eq!(action(&mut state), Some(Action::StartTask));
-    assert!(matches!(state.next_work(make, &limits(), 0), Some(Work::Request(_))));
+    assert!(matches!(state.next_work(make, &LIMITS, 0), Some(Work::Request(_))));
     state.cancel_task();
     assert_eq!(action(&mut state), Some(Action::Close(CloseReason::Aborted)));
 }
@@ -193,9 +167,9 @@ fn a_peer_that_waits_is_let_go_ahead_once() {
     let mut state = new_state(ANSWERING);
     feed(&mut state, WAITING);
     assert_eq!(action(&mut state), Some(Action::GoAhead));
-    state.handle_go_ahead(b"go", &limits(), 0);
+    state.handle_go_ahead(b"go", &LIMITS, 0);
     assert_eq!(action(&mut state), Some(Action::Send));
-    assert_eq!(send_all(&mut state), b"go");
+    assert_eq!(send_all(&mut state, &LIMITS, 0), b"go");
     assert_eq!(action(&mut state), None);
     feed(&mut state, b"bo");
     assert_eq!(action(&mut state), None);
@@ -227,7 +201,7 @@ fn the_word_comes_behind_the_answers_to_what_came_before() {
     assert_eq!(action(&mut state), Some(Action::StartTask));
     assert_eq!(action(&mut state), None);
     serve_one(&mut state);
-    assert!(state.needs_owner(&limits()));
+    assert!(state.needs_owner(&LIMITS));
     assert_eq!(action(&mut state), Some(Action::GoAhead));
 }
 

@@ -1,34 +1,19 @@
 //! Requests with bodies, by example: how long they may take, and what becomes of them when the server stops.
 #![allow(clippy::panic, clippy::unwrap_used)]
 
+mod channel_examples;
+
+use channel_examples::{ROOMY, State};
 use wiretask_protocol::channel::{
-    Action, BODY_PROGRESS_BYTES, ChannelLimits, ChannelMode, ChannelState, CloseReason, OutputLimits,
-    Timeout, Work,
+    Action, BODY_PROGRESS_BYTES, ChannelLimits, ChannelMode, CloseReason, Timeout, Work,
 };
 use wiretask_protocol::limits::HttpLimits;
 use wiretask_protocol::native::{ConsumerSpec, NativeConsumer};
 
-type State = ChannelState<NativeConsumer>;
+const LIMITS: ChannelLimits = ChannelLimits { max_ready_bytes: 1 << 20, max_unsent_bytes: 5000, ..ROOMY };
 
 fn make() -> NativeConsumer {
     ConsumerSpec::http_request(HttpLimits::DEFAULT).unwrap().new_consumer()
-}
-
-fn limits() -> ChannelLimits {
-    ChannelLimits {
-        max_ready_requests: 4,
-        max_ready_bytes: 1 << 20,
-        max_waiting_bytes: 1000,
-        max_piece_bytes: 1000,
-        high_watermark_bytes: 1000,
-        low_watermark_bytes: 500,
-        max_unsent_bytes: 5000,
-        max_body_memory_bytes: None,
-        output: OutputLimits { piece_bytes: 1000, max_memory_bytes: 1000, max_spooled_bytes: 0 },
-        idle_timeout_ms: Some(1000),
-        request_timeout_ms: Some(300),
-        write_timeout_ms: Some(500),
-    }
 }
 
 fn new_state() -> State {
@@ -40,11 +25,11 @@ fn head(length: usize) -> Vec<u8> {
 }
 
 fn feed(state: &mut State, data: &[u8], now_ms: u64) {
-    state.handle_bytes(data, make, &limits(), now_ms);
+    state.handle_bytes(data, make, &LIMITS, now_ms);
 }
 
 fn ends_at(state: &State, now_ms: u64) -> u64 {
-    match state.poll_timeout(&limits(), now_ms) {
+    match state.poll_timeout(&LIMITS, now_ms) {
         Timeout::At(at) => at,
         timeout => panic!("{timeout:?} at {now_ms}"),
     }
@@ -75,7 +60,7 @@ fn a_body_that_goes_on_may_take_any_time_and_one_that_drips_may_not() {
         feed(&mut state, b"x", 800 + drop * 10);
         assert_eq!(ends_at(&state, 800 + drop * 10), 1100);
     }
-    assert_eq!(state.poll_timeout(&limits(), 1100), Timeout::Expired(CloseReason::RequestTimeout));
+    assert_eq!(state.poll_timeout(&LIMITS, 1100), Timeout::Expired(CloseReason::RequestTimeout));
 }
 
 #[test]
@@ -83,13 +68,13 @@ fn the_time_begins_anew_when_output_that_was_in_the_way_has_left() {
     let mut state = new_state();
     let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
     feed(&mut state, &[&get[..], &head(10), b"12345"].concat(), 0);
-    assert_eq!(state.poll_action(&limits()), Some(Action::StartTask));
-    assert!(matches!(state.next_work(make, &limits(), 0), Some(Work::Request(_))));
-    state.handle_task_output(&[b'x'; 3000], &limits(), 0);
-    assert!(state.next_work(make, &limits(), 0).is_none());
+    assert_eq!(state.poll_action(&LIMITS), Some(Action::StartTask));
+    assert!(matches!(state.next_work(make, &LIMITS, 0), Some(Work::Request(_))));
+    state.handle_task_output(&[b'x'; 3000], &LIMITS, 0);
+    assert!(state.next_work(make, &LIMITS, 0).is_none());
     for now_ms in [0, 400, 800] {
-        let mut outgoing = state.begin_send(&limits()).unwrap();
-        assert!(!state.wants_input(&limits()) || now_ms == 800);
+        let mut outgoing = state.begin_send(&LIMITS).unwrap();
+        assert!(!state.wants_input(&LIMITS) || now_ms == 800);
         outgoing.advance(1000);
         state.handle_sent(outgoing, 1000, now_ms < 800, now_ms);
         if now_ms == 0 {
@@ -107,7 +92,7 @@ const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 fn a_drained_connection_without_a_request_closes_at_once() {
     let mut state = State::new(PATIENT, 0);
     state.drain();
-    assert_eq!(state.poll_action(&limits()), Some(Action::Close(CloseReason::EndOfInput)));
+    assert_eq!(state.poll_action(&LIMITS), Some(Action::Close(CloseReason::EndOfInput)));
 }
 
 #[test]
@@ -115,18 +100,18 @@ fn a_request_that_has_begun_is_read_to_its_end_and_answered_and_nothing_behind_i
     let mut state = State::new(PATIENT, 0);
     feed(&mut state, &head(5), 0);
     state.drain();
-    assert_eq!(state.poll_action(&limits()), None);
-    assert!(state.wants_input(&limits()));
+    assert_eq!(state.poll_action(&LIMITS), None);
+    assert!(state.wants_input(&LIMITS));
     feed(&mut state, b"12", 0);
-    assert_eq!(state.poll_action(&limits()), None);
+    assert_eq!(state.poll_action(&LIMITS), None);
     feed(&mut state, &[b"345", GET].concat(), 0);
-    assert!(!state.wants_input(&limits()));
-    assert_eq!(state.poll_action(&limits()), Some(Action::StartTask));
-    let Some(Work::Request(request)) = state.next_work(make, &limits(), 0) else { panic!("no request") };
+    assert!(!state.wants_input(&LIMITS));
+    assert_eq!(state.poll_action(&LIMITS), Some(Action::StartTask));
+    let Some(Work::Request(request)) = state.next_work(make, &LIMITS, 0) else { panic!("no request") };
     assert_eq!(request.value(), b"12345");
-    assert!(state.next_work(make, &limits(), 0).is_none());
+    assert!(state.next_work(make, &LIMITS, 0).is_none());
     assert!(state.handle_task_finished(0));
-    assert_eq!(state.poll_action(&limits()), Some(Action::Close(CloseReason::EndOfInput)));
+    assert_eq!(state.poll_action(&LIMITS), Some(Action::Close(CloseReason::EndOfInput)));
 }
 
 #[test]
@@ -135,7 +120,7 @@ fn a_request_that_has_begun_has_no_more_than_its_time_after_the_drain() {
     feed(&mut state, b"GET / H", 100);
     state.drain();
     assert_eq!(ends_at(&state, 200), 400);
-    assert_eq!(state.poll_timeout(&limits(), 400), Timeout::Expired(CloseReason::RequestTimeout));
+    assert_eq!(state.poll_timeout(&LIMITS, 400), Timeout::Expired(CloseReason::RequestTimeout));
 }
 
 #[test]
@@ -143,7 +128,7 @@ fn without_patience_what_has_begun_is_dropped() {
     let mut state = new_state();
     feed(&mut state, &head(5), 0);
     state.drain();
-    assert_eq!(state.poll_action(&limits()), Some(Action::Close(CloseReason::EndOfInput)));
+    assert_eq!(state.poll_action(&LIMITS), Some(Action::Close(CloseReason::EndOfInput)));
 }
 
 #[test]
@@ -151,12 +136,12 @@ fn what_waited_unread_when_the_drain_came_is_answered_and_then_it_ends() {
     let mut state = State::new(PATIENT, 0);
     feed(&mut state, &GET.repeat(6), 0);
     state.drain();
-    assert_eq!(state.poll_action(&limits()), Some(Action::StartTask));
+    assert_eq!(state.poll_action(&LIMITS), Some(Action::StartTask));
     let mut served = 0;
-    while let Some(Work::Request(_)) = state.next_work(make, &limits(), 0) {
+    while let Some(Work::Request(_)) = state.next_work(make, &LIMITS, 0) {
         served += 1;
     }
     assert_eq!(served, 6);
     assert!(state.handle_task_finished(0));
-    assert_eq!(state.poll_action(&limits()), Some(Action::Close(CloseReason::EndOfInput)));
+    assert_eq!(state.poll_action(&LIMITS), Some(Action::Close(CloseReason::EndOfInput)));
 }

@@ -1,34 +1,28 @@
 //! Each promise of the documentation of `ChannelState`, by example. `channel_laws.rs` has the laws.
 #![allow(clippy::unwrap_used)]
 
+mod channel_examples;
+
+use channel_examples::{ROOMY, State, send_all};
 use wiretask_protocol::channel::{
-    Action, ChannelLimits, ChannelMode, ChannelState, CloseReason, OutputLimits, Taken, Timeout, Work,
+    Action, ChannelLimits, ChannelMode, CloseReason, OutputLimits, Taken, Timeout, Work,
 };
 use wiretask_protocol::native::{ConsumerSpec, NativeConsumer};
 
 const LINE_LIMIT: usize = 12;
 
-type State = ChannelState<NativeConsumer>;
+const LIMITS: ChannelLimits = ChannelLimits {
+    max_ready_requests: 2,
+    max_ready_bytes: 100,
+    max_waiting_bytes: 8,
+    max_piece_bytes: 5,
+    high_watermark_bytes: 20,
+    low_watermark_bytes: 6,
+    ..ROOMY
+};
 
 fn make() -> NativeConsumer {
     ConsumerSpec::line(LINE_LIMIT as u64).unwrap().new_consumer()
-}
-
-fn limits() -> ChannelLimits {
-    ChannelLimits {
-        max_ready_requests: 2,
-        max_ready_bytes: 100,
-        max_waiting_bytes: 8,
-        max_piece_bytes: 5,
-        high_watermark_bytes: 20,
-        low_watermark_bytes: 6,
-        max_unsent_bytes: 1000,
-        max_body_memory_bytes: None,
-        output: OutputLimits { piece_bytes: 1000, max_memory_bytes: 1000, max_spooled_bytes: 0 },
-        idle_timeout_ms: Some(1000),
-        request_timeout_ms: Some(300),
-        write_timeout_ms: Some(500),
-    }
 }
 
 const RAW: ChannelMode = ChannelMode { raw: true, ..ChannelMode::PLAIN };
@@ -39,20 +33,20 @@ fn new_state(mode: ChannelMode) -> State {
 }
 
 fn feed(state: &mut State, data: &[u8]) {
-    state.handle_bytes(data, make, &limits(), 0);
+    state.handle_bytes(data, make, &LIMITS, 0);
 }
 
 fn write(state: &mut State, data: &[u8]) -> Taken {
-    state.handle_task_output(data, &limits(), 0)
+    state.handle_task_output(data, &LIMITS, 0)
 }
 
 fn action(state: &mut State) -> Option<Action> {
-    state.poll_action(&limits())
+    state.poll_action(&LIMITS)
 }
 
 /// The next piece of work, in words.
 fn work(state: &mut State) -> String {
-    match state.next_work(make, &limits(), 0) {
+    match state.next_work(make, &LIMITS, 0) {
         None => "nothing".into(),
         Some(Work::Request(request)) => format!("request {}", request.value().escape_ascii()),
         Some(Work::Bytes(bytes)) => format!("bytes {}", bytes.escape_ascii()),
@@ -60,21 +54,9 @@ fn work(state: &mut State) -> String {
     }
 }
 
-/// Sends everything that waits.
-fn send_all(state: &mut State, now_ms: u64) -> Vec<u8> {
-    let mut sent = Vec::new();
-    while let Some(mut outgoing) = state.begin_send(&limits()) {
-        let bytes = outgoing.unsent().to_vec();
-        outgoing.advance(bytes.len());
-        state.handle_sent(outgoing, bytes.len(), false, now_ms);
-        sent.extend(bytes);
-    }
-    sent
-}
-
 /// Offers what waits to a socket that takes so many bytes.
 fn send_some(state: &mut State, taken: usize, now_ms: u64) {
-    let mut outgoing = state.begin_send(&limits()).unwrap();
+    let mut outgoing = state.begin_send(&LIMITS).unwrap();
     outgoing.advance(taken);
     state.handle_sent(outgoing, taken, true, now_ms);
 }
@@ -88,7 +70,7 @@ fn work_off(state: &mut State, now_ms: u64) -> Vec<String> {
             work => done.push(work),
         }
     }
-    send_all(state, now_ms);
+    send_all(state, &LIMITS, now_ms);
     assert!(state.handle_task_finished(now_ms));
     done
 }
@@ -119,7 +101,7 @@ fn blank_requests_are_skipped() {
 fn look_ahead_stops_at_its_limit_and_goes_on_when_there_is_room() {
     let mut state = new_state(PARSED);
     feed(&mut state, b"1\n2\n3\n4\n5\n");
-    assert!(!state.wants_input(&limits()));
+    assert!(!state.wants_input(&LIMITS));
     state.pause_reading();
     assert_eq!(action(&mut state), Some(Action::StartTask));
     assert_eq!(action(&mut state), None);
@@ -131,7 +113,7 @@ fn look_ahead_stops_at_its_limit_and_goes_on_when_there_is_room() {
 #[test]
 fn requests_behind_the_look_ahead_are_parsed_without_moving_what_waits() {
     // 32768 requests from one read, with room for one: quadratic copying would take half a gigabyte.
-    let limits = ChannelLimits { max_ready_requests: 1, ..limits() };
+    let limits = ChannelLimits { max_ready_requests: 1, ..LIMITS };
     let mut state = new_state(PARSED);
     let data = b"x\n".repeat(1 << 15);
     state.handle_bytes(&data, make, &limits, 0);
@@ -146,7 +128,7 @@ fn requests_behind_the_look_ahead_are_parsed_without_moving_what_waits() {
 fn raw_input_comes_in_pieces_of_the_limit() {
     let mut state = new_state(RAW);
     feed(&mut state, b"abcdefgh");
-    assert!(!state.wants_input(&limits()));
+    assert!(!state.wants_input(&LIMITS));
     assert_eq!(action(&mut state), Some(Action::StartTask));
     assert_eq!(work(&mut state), "bytes abcde");
     feed(&mut state, b"ijklm");
@@ -178,7 +160,7 @@ fn end_of_input_between_requests_closes_when_all_is_answered() {
     assert_eq!(work(&mut state), "request one");
     assert_eq!(write(&mut state, b"answer"), Taken::All);
     assert_eq!(action(&mut state), None);
-    assert_eq!(send_all(&mut state, 0), b"answer");
+    assert_eq!(send_all(&mut state, &LIMITS, 0), b"answer");
     assert!(state.handle_task_finished(0));
     assert_eq!(action(&mut state), Some(Action::Close(CloseReason::EndOfInput)));
 }
@@ -328,12 +310,12 @@ fn several_requests_are_watched_once_and_not_again_while_one_takes_long() {
 fn one_at_a_time_sends() {
     let mut state = new_state(PARSED);
     assert_eq!(write(&mut state, b"ab"), Taken::All);
-    let outgoing = state.begin_send(&limits()).unwrap();
+    let outgoing = state.begin_send(&LIMITS).unwrap();
     assert_eq!(write(&mut state, b"cd"), Taken::All);
-    assert!(state.begin_send(&limits()).is_none());
+    assert!(state.begin_send(&LIMITS).is_none());
     assert_eq!(action(&mut state), None);
     state.handle_sent(outgoing, 0, false, 0);
-    assert_eq!(send_all(&mut state, 0), b"abcd");
+    assert_eq!(send_all(&mut state, &LIMITS, 0), b"abcd");
 }
 
 #[test]
@@ -348,7 +330,7 @@ fn a_refused_send_goes_on_where_it_stopped_once_the_socket_is_writable() {
     assert_eq!(action(&mut state), None);
     state.handle_writable();
     assert_eq!(action(&mut state), Some(Action::Send));
-    assert_eq!(send_all(&mut state, 0), b"efgh");
+    assert_eq!(send_all(&mut state, &LIMITS, 0), b"efgh");
 }
 
 #[test]
@@ -373,7 +355,7 @@ fn writable_between_the_last_send_and_the_end_of_the_task_is_not_lost() {
     send_some(&mut state, 4, 0);
     state.handle_writable();
     assert!(!state.handle_task_finished(0), "the worker can send, and does");
-    assert_eq!(send_all(&mut state, 0), b"ef");
+    assert_eq!(send_all(&mut state, &LIMITS, 0), b"ef");
     assert!(state.handle_task_finished(0));
 }
 
@@ -381,7 +363,7 @@ fn writable_between_the_last_send_and_the_end_of_the_task_is_not_lost() {
 fn writable_between_the_refusal_and_its_report_is_not_lost() {
     let mut state = new_state(PARSED);
     assert_eq!(write(&mut state, b"ab"), Taken::All);
-    let outgoing = state.begin_send(&limits()).unwrap();
+    let outgoing = state.begin_send(&LIMITS).unwrap();
     state.handle_writable();
     state.handle_sent(outgoing, 0, true, 0);
     assert!(!state.is_blocked());
@@ -392,16 +374,16 @@ fn writable_between_the_refusal_and_its_report_is_not_lost() {
 fn reading_pauses_above_the_high_watermark_and_goes_on_at_the_low_one() {
     let mut state = new_state(PARSED);
     assert_eq!(write(&mut state, &[b'x'; 20]), Taken::All);
-    assert!(!state.is_above_high_watermark(&limits()) && state.wants_input(&limits()));
+    assert!(!state.is_above_high_watermark(&LIMITS) && state.wants_input(&LIMITS));
     assert_eq!(write(&mut state, b"y"), Taken::All);
-    assert!(state.is_above_high_watermark(&limits()) && !state.wants_input(&limits()));
+    assert!(state.is_above_high_watermark(&LIMITS) && !state.wants_input(&LIMITS));
     state.pause_reading();
     send_some(&mut state, 14, 0);
-    assert!(!state.is_below_low_watermark(&limits()));
+    assert!(!state.is_below_low_watermark(&LIMITS));
     assert_eq!(action(&mut state), None, "between the watermarks nothing changes");
     state.handle_writable();
     send_some(&mut state, 1, 0);
-    assert!(state.is_below_low_watermark(&limits()));
+    assert!(state.is_below_low_watermark(&LIMITS));
     assert_eq!(action(&mut state), Some(Action::ResumeReading));
 }
 
@@ -422,7 +404,7 @@ fn close_when_done_starts_no_request_and_sends_what_is_pending() {
     assert_eq!(action(&mut state), None, "output is pending");
     state.handle_writable();
     assert_eq!(action(&mut state), Some(Action::Send));
-    assert_eq!(send_all(&mut state, 0), b"e");
+    assert_eq!(send_all(&mut state, &LIMITS, 0), b"e");
     assert_eq!(action(&mut state), Some(Action::Close(CloseReason::Finished)));
 }
 
@@ -431,7 +413,7 @@ fn a_drain_answers_what_was_read_and_drops_what_is_unfinished() {
     let mut state = new_state(PARSED);
     feed(&mut state, b"1\n2\n3\nunfin");
     state.drain();
-    assert!(!state.wants_input(&limits()));
+    assert!(!state.wants_input(&LIMITS));
     assert_eq!(action(&mut state), Some(Action::StartTask));
     assert_eq!(work_off(&mut state, 0), ["request 1", "request 2", "request 3"]);
     assert_eq!(state.error(), None, "the server stopped, the peer did nothing wrong");
@@ -451,13 +433,13 @@ fn an_abort_drops_output_and_requests_and_waits_for_the_sender() {
     let mut state = new_state(PARSED);
     feed(&mut state, b"1\n");
     assert_eq!(write(&mut state, b"answer"), Taken::All);
-    let outgoing = state.begin_send(&limits()).unwrap();
+    let outgoing = state.begin_send(&LIMITS).unwrap();
     state.abort(CloseReason::ConnectionLost);
     state.abort(CloseReason::Aborted);
     assert!(state.is_closed());
     assert_eq!(action(&mut state), None, "somebody is sending");
     state.handle_sent(outgoing, 3, true, 0);
-    assert!(state.needs_owner(&limits()));
+    assert!(state.needs_owner(&LIMITS));
     assert_eq!(action(&mut state), Some(Action::Close(CloseReason::ConnectionLost)));
     assert_eq!(action(&mut state), None);
     assert_eq!(work(&mut state), "nothing");
@@ -492,7 +474,7 @@ fn a_channel_that_could_not_be_queued_closes_and_asks_for_nothing_more() {
 fn held_input_is_left_in_the_socket_and_read_again_afterwards() {
     let mut state = new_state(PARSED);
     state.hold_input(true, 0);
-    assert!(state.is_input_held() && !state.wants_input(&limits()));
+    assert!(state.is_input_held() && !state.wants_input(&LIMITS));
     assert_eq!(action(&mut state), None);
     state.hold_input(false, 0);
     assert_eq!(action(&mut state), Some(Action::ResumeReading));
@@ -505,27 +487,27 @@ fn a_request_has_no_time_limit_while_its_input_is_held_and_its_full_time_afterwa
     let mut state = new_state(PARSED);
     feed(&mut state, b"beg");
     state.hold_input(true, 0);
-    assert_eq!(state.poll_timeout(&limits(), 400), Timeout::At(1000));
+    assert_eq!(state.poll_timeout(&LIMITS, 400), Timeout::At(1000));
     state.hold_input(false, 400);
-    assert_eq!(state.poll_timeout(&limits(), 400), Timeout::At(700));
+    assert_eq!(state.poll_timeout(&LIMITS, 400), Timeout::At(700));
 }
 
 #[test]
 fn an_idle_connection_expires() {
     let state = new_state(PARSED);
-    assert_eq!(state.poll_timeout(&limits(), 999), Timeout::At(1000));
-    assert_eq!(state.poll_timeout(&limits(), 1000), Timeout::Expired(CloseReason::IdleTimeout));
-    let never = ChannelLimits { idle_timeout_ms: None, ..limits() };
+    assert_eq!(state.poll_timeout(&LIMITS, 999), Timeout::At(1000));
+    assert_eq!(state.poll_timeout(&LIMITS, 1000), Timeout::Expired(CloseReason::IdleTimeout));
+    let never = ChannelLimits { idle_timeout_ms: None, ..LIMITS };
     assert_eq!(state.poll_timeout(&never, u64::MAX), Timeout::None);
 }
 
 #[test]
 fn a_request_that_has_begun_has_its_time_from_its_first_byte() {
     let mut state = new_state(PARSED);
-    state.handle_bytes(b"b", make, &limits(), 100);
-    state.handle_bytes(b"e", make, &limits(), 300);
-    assert_eq!(state.poll_timeout(&limits(), 399), Timeout::At(400));
-    assert_eq!(state.poll_timeout(&limits(), 400), Timeout::Expired(CloseReason::RequestTimeout));
+    state.handle_bytes(b"b", make, &LIMITS, 100);
+    state.handle_bytes(b"e", make, &LIMITS, 300);
+    assert_eq!(state.poll_timeout(&LIMITS, 399), Timeout::At(400));
+    assert_eq!(state.poll_timeout(&LIMITS, 400), Timeout::Expired(CloseReason::RequestTimeout));
 }
 
 #[test]
@@ -533,9 +515,9 @@ fn a_request_a_raw_parser_has_begun_has_its_time() {
     let mut state = new_state(RAW);
     state.set_request_begun(true, 100);
     state.set_request_begun(true, 200);
-    assert_eq!(state.poll_timeout(&limits(), 200), Timeout::At(400));
+    assert_eq!(state.poll_timeout(&LIMITS, 200), Timeout::At(400));
     state.set_request_begun(false, 300);
-    assert_eq!(state.poll_timeout(&limits(), 300), Timeout::At(1000));
+    assert_eq!(state.poll_timeout(&LIMITS, 300), Timeout::At(1000));
 }
 
 #[test]
@@ -543,9 +525,9 @@ fn a_worker_has_all_the_time_it_takes() {
     let mut state = new_state(PARSED);
     feed(&mut state, b"one\ntw");
     assert_eq!(action(&mut state), Some(Action::StartTask));
-    assert_eq!(state.poll_timeout(&limits(), 9999), Timeout::None);
+    assert_eq!(state.poll_timeout(&LIMITS, 9999), Timeout::None);
     assert_eq!(work_off(&mut state, 5000), ["request one"]);
-    assert_eq!(state.poll_timeout(&limits(), 5000), Timeout::At(5300));
+    assert_eq!(state.poll_timeout(&LIMITS, 5000), Timeout::At(5300));
 }
 
 #[test]
@@ -557,22 +539,22 @@ fn the_write_limit_begins_when_the_socket_first_refuses() {
     assert_eq!(write(&mut state, b"answer"), Taken::All);
     // The worker took its time; the socket is full of earlier answers.
     send_some(&mut state, 0, 9000);
-    assert_eq!(state.poll_timeout(&limits(), 9000), Timeout::At(9500));
+    assert_eq!(state.poll_timeout(&LIMITS, 9000), Timeout::At(9500));
     // To be writable and to refuse again is no progress.
     state.handle_writable();
     send_some(&mut state, 0, 9400);
-    assert_eq!(state.poll_timeout(&limits(), 9400), Timeout::At(9500));
+    assert_eq!(state.poll_timeout(&LIMITS, 9400), Timeout::At(9500));
     state.handle_writable();
     send_some(&mut state, 1, 9450);
-    assert_eq!(state.poll_timeout(&limits(), 9450), Timeout::At(9950));
-    assert_eq!(state.poll_timeout(&limits(), 9950), Timeout::Expired(CloseReason::WriteTimeout));
+    assert_eq!(state.poll_timeout(&LIMITS, 9450), Timeout::At(9950));
+    assert_eq!(state.poll_timeout(&LIMITS, 9950), Timeout::Expired(CloseReason::WriteTimeout));
 }
 
 #[test]
 fn a_closed_channel_has_no_time_limit() {
     let mut state = new_state(PARSED);
     state.abort(CloseReason::Aborted);
-    assert_eq!(state.poll_timeout(&limits(), u64::MAX), Timeout::None);
+    assert_eq!(state.poll_timeout(&LIMITS, u64::MAX), Timeout::None);
 }
 
 #[test]
@@ -605,7 +587,7 @@ fn a_run_that_takes_long_ends_so_that_other_channels_get_their_turn() {
     let mut state = new_state(PARSED);
     feed(&mut state, b"1\n2\n3\n");
     assert_eq!(action(&mut state), Some(Action::StartTask));
-    let next = |state: &mut State, now_ms| state.next_work(make, &limits(), now_ms).is_some();
+    let next = |state: &mut State, now_ms| state.next_work(make, &LIMITS, now_ms).is_some();
     assert!(next(&mut state, 1000), "a run begins with its first work, however late");
     assert!(next(&mut state, 1009));
     assert!(!next(&mut state, 1010));
@@ -634,7 +616,7 @@ fn the_last_of_a_closed_channel_is_told_in_the_same_run_however_long_it_takes() 
     assert_eq!(work(&mut state), "request 1");
     state.abort(CloseReason::ConnectionLost);
     assert_eq!(action(&mut state), Some(Action::Close(CloseReason::ConnectionLost)));
-    assert!(matches!(state.next_work(make, &limits(), 1000), Some(Work::Closed)));
+    assert!(matches!(state.next_work(make, &LIMITS, 1000), Some(Work::Closed)));
 }
 
 // ---- output that moves to the spool -------------------------------------------------------------
@@ -646,7 +628,7 @@ fn spooling_limits() -> ChannelLimits {
         low_watermark_bytes: 20,
         max_unsent_bytes: 50,
         output,
-        ..limits()
+        ..LIMITS
     }
 }
 
@@ -756,7 +738,7 @@ fn a_request_is_not_started_while_much_output_waits_and_its_worker_is_let_go() {
 
 #[test]
 fn requests_are_read_ahead_up_to_a_number_of_bytes() {
-    let limits = ChannelLimits { max_ready_requests: 100, max_ready_bytes: 10, ..limits() };
+    let limits = ChannelLimits { max_ready_requests: 100, max_ready_bytes: 10, ..LIMITS };
     let mut state = new_state(PARSED);
     state.handle_bytes(b"123\n456\n", make, &limits, 0);
     assert!(state.wants_input(&limits));
@@ -773,7 +755,7 @@ fn requests_are_read_ahead_up_to_a_number_of_bytes() {
 
 #[test]
 fn one_request_larger_than_the_look_ahead_is_served() {
-    let limits = ChannelLimits { max_ready_bytes: 1, ..limits() };
+    let limits = ChannelLimits { max_ready_bytes: 1, ..LIMITS };
     let mut state = new_state(PARSED);
     state.handle_bytes(b"12345678", make, &limits, 0);
     assert!(state.wants_input(&limits));
@@ -787,9 +769,9 @@ fn one_request_larger_than_the_look_ahead_is_served() {
 fn a_connection_is_idle_when_it_has_nothing_at_all_to_do() {
     let mut state = new_state(PARSED);
     assert_eq!(state.idle_since_ms(), Some(0));
-    state.handle_bytes(b"on", make, &limits(), 3);
+    state.handle_bytes(b"on", make, &LIMITS, 3);
     assert_eq!(state.idle_since_ms(), None, "a request has begun");
-    state.handle_bytes(b"e\n", make, &limits(), 4);
+    state.handle_bytes(b"e\n", make, &LIMITS, 4);
     assert_eq!(state.idle_since_ms(), None, "a request waits");
     assert_eq!(action(&mut state), Some(Action::StartTask));
     assert_eq!(work(&mut state), "request one");
@@ -799,7 +781,7 @@ fn a_connection_is_idle_when_it_has_nothing_at_all_to_do() {
     assert!(state.handle_task_finished(6));
     assert_eq!(state.idle_since_ms(), None, "output waits");
     state.handle_writable();
-    send_all(&mut state, 7);
+    send_all(&mut state, &LIMITS, 7);
     assert_eq!(state.idle_since_ms(), Some(6));
     assert!(state.handle_tasks_queued());
     assert_eq!(state.idle_since_ms(), None, "tasks wait");
