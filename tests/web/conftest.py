@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sites import Site
 
 sys.path.append(str(Path(__file__).parents[1] / "wire"))  # for its programs and peers, which are the same here
+
+from sites import Site
 
 
 @pytest.fixture

@@ -6,14 +6,13 @@ test: two framings, a header that is no token, a control character in a value, a
 
 from __future__ import annotations
 
-import contextlib
 import re
 import socket
-import struct
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
-DEADLINE_SECONDS = 20.0
+from peers import ClientSocket
+
 STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-9]\d\d) ([\t \x21-\x7e\x80-\xff]*)\r\n")
 FIELD_LINE = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]+):([\t \x21-\x7e\x80-\xff]*)\r\n")
 
@@ -51,38 +50,16 @@ class Answer:
         return self.framing == "close" or said == "close" or (self.version == "1.0" and said != "keep-alive")
 
 
-class HTTPPeer:
-    """One client connection; a string as the address is the path of a Unix socket."""
+class HTTPPeer(ClientSocket):
+    """One client connection; it does not wait before it sends little."""
 
     def __init__(self, address: Any, *, receive_buffer_bytes: int | None = None) -> None:
-        if isinstance(address, str):
-            family = socket.AF_UNIX
-        else:
-            family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
-        self.socket = socket.socket(family, socket.SOCK_STREAM)
-        self.socket.settimeout(DEADLINE_SECONDS)
-        if family != socket.AF_UNIX:
+        super().__init__(address, receive_buffer_bytes=receive_buffer_bytes)
+        if self.socket.family != socket.AF_UNIX:
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if receive_buffer_bytes is not None:
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
         self._held = bytearray()
-        try:
-            self.socket.connect(address)
-        except BaseException:
-            self.socket.close()
-            raise
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     # ---- sending ----
-
-    def send(self, data: bytes) -> None:
-        """Send all of `data`."""
-        self.socket.sendall(data)
 
     def send_request(
         self,
@@ -190,12 +167,7 @@ class HTTPPeer:
 
     def is_closed_by_server(self) -> bool:
         """Return whether the server closes without another byte; waits for it."""
-        if self._held:
-            return False
-        try:
-            return self.socket.recv(1) == b""
-        except ConnectionError:
-            return True
+        return not self._held and super().is_closed_by_server()
 
     def can_ask_again(self) -> bool:
         """Return whether the connection serves one more request."""
@@ -203,19 +175,3 @@ class HTTPPeer:
             return self.ask("GET", "/again").status < 500
         except (CutShortError, ConnectionError):
             return False
-
-    # ---- leaving ----
-
-    def end_output(self) -> None:
-        """Half-close: the server sees the end of input, and can still answer."""
-        self.socket.shutdown(socket.SHUT_WR)
-
-    def reset(self) -> None:
-        """Close with a reset (RST)."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close()
-
-    def close(self) -> None:
-        """Close. Twice is harmless."""
-        with contextlib.suppress(OSError):
-            self.socket.close()

@@ -6,12 +6,13 @@ import importlib
 import logging
 import os
 import threading
-import time
-from collections.abc import Callable
 from typing import Any
 from wsgiref.validate import validator
 
-from http_peer import DEADLINE_SECONDS, Answer, HTTPPeer
+from http_peer import Answer, HTTPPeer
+from peers import DEADLINE_SECONDS, until
+
+__all__ = ["SERVER_MODULE", "Site", "create_server", "errors_of", "until"]
 
 SERVER_MODULE = os.environ.get("WIRETASK_TEST_SERVER", "wiretask")
 
@@ -21,15 +22,6 @@ def create_server(application: Any, **arguments: Any) -> Any:
     if not {"listen", "sockets", "unix_socket"} & arguments.keys():
         arguments = {"host": "127.0.0.1", "port": 0} | arguments
     return importlib.import_module(SERVER_MODULE).create_server(application, **arguments)
-
-
-def until(condition: Callable[[], Any], what: str = "the condition") -> Any:
-    """Return the first true value of `condition()`; fails at the deadline."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what} did not come true"
-        time.sleep(0.002)
-    return value
 
 
 class Site:

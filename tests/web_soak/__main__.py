@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "web")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "web"), str(HERE.parent / "wire")]
 
 from soak_visits import Visitor, WrongAnswerError  # noqa: E402 (needs the path)
 

@@ -23,8 +23,8 @@ def until(condition: Callable[[], Any], what: str = "the condition") -> Any:
     return value
 
 
-class Peer:
-    """One client connection.
+class ClientSocket:
+    """One client connection, whatever it speaks.
 
     Args:
         address: of the server; a string is the path of a Unix socket.
@@ -46,15 +46,46 @@ class Peer:
             self.socket.close()
             raise
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def send(self, data: bytes) -> None:
+        """Send all of `data`."""
+        self.socket.sendall(data)
+
+    def is_closed_by_server(self) -> bool:
+        """Return whether the server has closed, having sent nothing more; waits for it."""
+        try:
+            return self.socket.recv(1) == b""
+        except ConnectionError:
+            return True
+
+    def end_output(self) -> None:
+        """Half-close: the server sees the end of input, and can still answer."""
+        self.socket.shutdown(socket.SHUT_WR)
+
+    def reset(self) -> None:
+        """Close with a reset (RST)."""
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.close()
+
+    def close(self) -> None:
+        """Close. Twice is harmless."""
+        with contextlib.suppress(OSError):
+            self.socket.close()
+
+
+class Peer(ClientSocket):
+    """A client that reads bytes and lines."""
+
     @classmethod
     def of(cls, server: wiretask.Server, **options: Any) -> Self:
         """Return a client of the first address of a server."""
         host, port = server.effective_host, server.effective_port
         return cls((host, port) if port else host, **options)
-
-    def send(self, data: bytes) -> None:
-        """Send all of `data`."""
-        self.socket.sendall(data)
 
     def read(self, size: int) -> bytes:
         """Return exactly `size` bytes; fewer only if the stream ends."""
@@ -81,24 +112,3 @@ class Peer:
         """Send a line (its end is added) and return the answer's, both without their ends."""
         self.send(line + b"\n")
         return self.read_line().removesuffix(b"\n")
-
-    def is_closed_by_server(self) -> bool:
-        """Return whether the server has closed, having sent nothing more; waits for it."""
-        try:
-            return self.socket.recv(1) == b""
-        except ConnectionError:
-            return True
-
-    def end_output(self) -> None:
-        """Half-close: the server sees the end of input, and can still answer."""
-        self.socket.shutdown(socket.SHUT_WR)
-
-    def reset(self) -> None:
-        """Close with a reset (RST)."""
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.close()
-
-    def close(self) -> None:
-        """Close. Twice is harmless."""
-        with contextlib.suppress(OSError):
-            self.socket.close()
