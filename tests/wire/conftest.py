@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from peers import Peer
 
 import wiretask
+from wiretask.dispatcher import SocketMap
 
 STOP_SECONDS = 3.0
 
@@ -49,3 +52,18 @@ def connect() -> Iterator[Connect]:
             return peer
 
         yield connect_to
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A directory with a short path, for Unix sockets."""
+    with tempfile.TemporaryDirectory(prefix="wt") as name:
+        yield Path(name)
+
+
+@pytest.fixture(params=[dict, wiretask.WatchedMap])
+def entries(request: pytest.FixtureRequest) -> Iterator[SocketMap]:
+    """A map of the test's own, of both kinds, closed at its end."""
+    entries: SocketMap = request.param()
+    yield entries
+    wiretask.close_all(entries, ignore_all=True)

@@ -13,17 +13,14 @@ from wiretask.dispatcher import Dispatcher, SocketMap, loop
 DEADLINE_SECONDS = 20.0
 
 
-class Reader(Dispatcher):
-    """Keeps what it reads, and notes which handlers were called."""
+class Noting:
+    """Notes in `calls` when its connection is closed, and what fails; mixed into a dispatcher."""
 
-    def __init__(self, sock: socket.socket | None = None, map: SocketMap | None = None) -> None:
-        self.data = b""
-        self.calls: list[str] = []
-        super().__init__(sock, map)
+    calls: list[str]
 
-    def handle_read(self) -> None:
-        self.calls.append("read")
-        self.data += self.recv(4096)
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.calls = []
+        super().__init__(*arguments, **options)
 
     def handle_close(self) -> None:
         self.calls.append("close")
@@ -32,6 +29,18 @@ class Reader(Dispatcher):
     def handle_error(self) -> None:
         self.calls.append("error")
         super().handle_error()
+
+
+class Reader(Noting, Dispatcher):
+    """Keeps what it reads, and notes that too."""
+
+    def __init__(self, sock: socket.socket | None = None, map: SocketMap | None = None) -> None:
+        self.data = b""
+        super().__init__(sock, map)
+
+    def handle_read(self) -> None:
+        self.calls.append("read")
+        self.data += self.recv(4096)
 
 
 @contextlib.contextmanager

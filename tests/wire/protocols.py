@@ -56,6 +56,20 @@ class PythonEcho(Echo):
     parser_class = PythonLine
 
 
+class StoppingTask(wiretask.Task):
+    """Stops its server, and tells what that answered."""
+
+    def service(self) -> None:
+        self.channel.write(f"{self.channel.server.stop()}\n".encode())
+
+
+class StoppingChannel(wiretask.ServerChannel):
+    """Any line stops the server."""
+
+    parser_class = Line
+    task_class = StoppingTask
+
+
 class Act(wiretask.Task):
     """Calls the action that the line names."""
 

@@ -12,57 +12,21 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from loop_entries import DEADLINE_SECONDS, Reader, turn_until
 from zope.interface.verify import verifyClass, verifyObject
 
 from wiretask.dispatcher import Dispatcher, ExitNow, SocketMap, close_all, loop, socket_map
 from wiretask.interfaces import IDispatcher
-from wiretask.watched_map import WatchedMap
-
-DEADLINE_SECONDS = 20.0
 
 
-@pytest.fixture(params=[dict, WatchedMap])
-def entries(request: pytest.FixtureRequest) -> Iterator[SocketMap]:
-    """A map of the test's own, of both kinds, closed at its end."""
-    entries: SocketMap = request.param()
-    yield entries
-    close_all(entries, ignore_all=True)
-
-
-def run_until(entries: SocketMap, done: Callable[[], object]) -> None:
-    """Turn the loop until `done()`, with a deadline."""
-    deadline = time.monotonic() + DEADLINE_SECONDS
-    while not done():
-        assert time.monotonic() < deadline, "deadline"
-        loop(timeout=0.05, map=entries, count=1)
-
-
-class Recorder(Dispatcher):
-    """Notes which handlers are called, and keeps what it reads."""
-
-    def __init__(self, sock: socket.socket | None = None, map: SocketMap | None = None) -> None:
-        super().__init__(sock, map)
-        self.calls: list[str] = []
-        self.data = b""
+class Recorder(Reader):
+    """Notes the connection too."""
 
     def handle_connect(self) -> None:
         self.calls.append("connect")
-
-    def handle_read(self) -> None:
-        self.calls.append("read")
-        self.data += self.recv(4096)
-
-    def handle_close(self) -> None:
-        self.calls.append("close")
-        super().handle_close()
-
-    def handle_error(self) -> None:
-        self.calls.append("error")
-        super().handle_error()
 
 
 class Echo(Recorder):
@@ -124,13 +88,13 @@ def test_an_echo_server_and_a_client_in_one_loop(entries: SocketMap) -> None:
     client = Recorder(None, entries)
     client.create_socket(socket.AF_INET, socket.SOCK_STREAM)
     client.connect(listener.address())
-    run_until(entries, lambda: client.connected and listener.accepted)
+    turn_until(entries, lambda: client.connected and listener.accepted)
     assert client.send(b"hello") == 5
-    run_until(entries, lambda: client.data == b"hello")
+    turn_until(entries, lambda: client.data == b"hello")
     assert client.calls[0] == "connect"
     assert client.calls.count("connect") == 1
     client.close()
-    run_until(entries, lambda: not listener.accepted[0].connected)
+    turn_until(entries, lambda: not listener.accepted[0].connected)
     assert list(entries.values()) == [listener]
 
 
@@ -140,7 +104,7 @@ def test_a_refused_connection_is_an_error_and_closes(entries: SocketMap, caplog:
         client = Recorder(None, entries)
         client.create_socket(socket.AF_INET, socket.SOCK_STREAM)
         client.connect(bound.getsockname())
-        run_until(entries, lambda: not entries)
+        turn_until(entries, lambda: not entries)
     assert client.calls == ["error", "close"]
     assert "ConnectionRefusedError" in caplog.text
 
@@ -148,7 +112,7 @@ def test_a_refused_connection_is_an_error_and_closes(entries: SocketMap, caplog:
 def test_the_end_of_the_stream_calls_handle_close_once(entries: SocketMap) -> None:
     dispatcher, peer = pair_of(Recorder, entries)
     peer.close()
-    run_until(entries, lambda: not entries)
+    turn_until(entries, lambda: not entries)
     assert dispatcher.calls == ["read", "close"]
 
 
@@ -156,17 +120,17 @@ def test_input_before_a_hang_up_is_not_lost(entries: SocketMap) -> None:
     dispatcher, peer = pair_of(Recorder, entries)
     peer.sendall(b"x" * 10_000)
     peer.close()
-    run_until(entries, lambda: not entries)
+    turn_until(entries, lambda: not entries)
     assert dispatcher.data == b"x" * 10_000
 
 
 def test_a_reset_calls_handle_close_and_not_handle_error(entries: SocketMap) -> None:
     listener = Listener(entries)
     with socket.create_connection(listener.address(), DEADLINE_SECONDS) as client:
-        run_until(entries, lambda: listener.accepted)
+        turn_until(entries, lambda: listener.accepted)
         reset(client)
     [accepted] = listener.accepted
-    run_until(entries, lambda: "close" in accepted.calls)
+    turn_until(entries, lambda: "close" in accepted.calls)
     assert accepted.calls == ["close"]
 
 
@@ -174,7 +138,7 @@ def test_recv_and_send_on_a_lost_connection_call_handle_close(entries: SocketMap
     listener = Listener(entries)
     for lost in (lambda accepted: accepted.recv(10) == b"", lambda accepted: accepted.send(b"x") == 0):
         with socket.create_connection(listener.address(), DEADLINE_SECONDS) as client:
-            run_until(entries, lambda: listener.accepted)
+            turn_until(entries, lambda: listener.accepted)
             accepted = listener.accepted.pop()
             reset(client)
             arrived = select.poll()
@@ -212,7 +176,7 @@ def test_a_listener_survives_running_out_of_descriptors(entries: SocketMap, capl
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert listener.accepting
         assert len([record for record in caplog.records if record.levelno == logging.WARNING]) == 1
-        run_until(entries, lambda: listener.accepted)
+        turn_until(entries, lambda: listener.accepted)
         client.sendall(b"still here")
         assert client.getpeername()
 
@@ -263,7 +227,7 @@ def test_another_exception_is_logged_with_its_traceback_and_closes_that_one(
     with peer, other_peer:
         peer.sendall(b"x")
         other_peer.sendall(b"y")
-        run_until(entries, lambda: other.data == b"y" and not dispatcher.connected)
+        turn_until(entries, lambda: other.data == b"y" and not dispatcher.connected)
     assert dispatcher.calls == ["error", "close"]
     assert list(entries.values()) == [other]
     [record] = [record for record in caplog.records if record.levelno == logging.ERROR]
@@ -286,7 +250,7 @@ def test_a_handle_error_that_fails_ends_its_own_dispatcher_only(
     with peer, other_peer:
         peer.sendall(b"x")
         other_peer.sendall(b"y")
-        run_until(entries, lambda: other.data == b"y" and broken not in entries.values())
+        turn_until(entries, lambda: other.data == b"y" and broken not in entries.values())
     assert broken.socket is not None
     assert broken.socket.fileno() == -1
     assert "second" in capsys.readouterr().err
@@ -318,7 +282,7 @@ def test_a_repr_that_fails_does_not_disturb_handle_error(
     _, peer = pair_of(Unprintable, entries)
     with peer:
         peer.sendall(b"x")
-        run_until(entries, lambda: not entries)
+        turn_until(entries, lambda: not entries)
     assert "first" in caplog.text
 
 
@@ -331,7 +295,7 @@ def test_an_error_in_readable_is_handled_like_one_in_a_handler(
 
     undecided, peer = pair_of(Undecided, entries)
     with peer:
-        run_until(entries, lambda: not entries)
+        turn_until(entries, lambda: not entries)
     assert undecided.calls == ["error", "close"]
     assert "undecided" in caplog.text
 
@@ -352,7 +316,7 @@ def test_no_event_is_handled_after_del_channel_in_the_same_turn(entries: SocketM
     with first_peer, second_peer:
         first_peer.sendall(b"x")
         second_peer.sendall(b"y")
-        run_until(entries, lambda: len(entries) == 1)
+        turn_until(entries, lambda: len(entries) == 1)
     assert sorted([first.calls, second.calls]) == [[], ["read"]]
 
 
@@ -520,7 +484,7 @@ def test_an_accepted_connection_nobody_wants_is_closed(entries: SocketMap, caplo
     listener.listen(5)
     assert listener.socket is not None
     with socket.create_connection(listener.socket.getsockname(), DEADLINE_SECONDS) as client:
-        run_until(entries, lambda: "unhandled accepted event" in caplog.text)
+        turn_until(entries, lambda: "unhandled accepted event" in caplog.text)
         assert client.recv(1) == b""
     assert listener.accepting
 
@@ -537,11 +501,11 @@ def test_urgent_data_is_an_exceptional_event(entries: SocketMap) -> None:
     urgent: list[str] = []
     listener = Listener(entries)
     with socket.create_connection(listener.address(), DEADLINE_SECONDS) as client:
-        run_until(entries, lambda: listener.accepted)
+        turn_until(entries, lambda: listener.accepted)
         [accepted] = listener.accepted
         accepted.handle_expt = lambda: urgent.append("urgent")  # type: ignore[method-assign]
         client.send(b"!", socket.MSG_OOB)
-        run_until(entries, lambda: urgent)
+        turn_until(entries, lambda: urgent)
 
 
 @pytest.mark.parametrize(

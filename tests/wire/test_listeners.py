@@ -9,34 +9,15 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ipv6 import needs_ipv6
 
 from wiretask.addresses import ListenAddress, parse_listen
 from wiretask.adjustments import Adjustments
 from wiretask.listeners import bind_listeners, close_listeners
-
-
-def _has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6 loopback address")
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """A directory with a short path, for Unix sockets."""
-    with tempfile.TemporaryDirectory(prefix="wt") as name:
-        yield Path(name)
 
 
 @contextlib.contextmanager

@@ -21,14 +21,6 @@ from wiretask import EventLoop, WatchedMap, announced, asyncore
 from wiretask.dispatcher import SocketMap, close_all, loop
 
 
-@pytest.fixture(params=[dict, WatchedMap])
-def entries(request: pytest.FixtureRequest) -> Iterator[SocketMap]:
-    """A map of the test's own, of both kinds, closed at its end."""
-    entries: SocketMap = request.param()
-    yield entries
-    close_all(entries, ignore_all=True)
-
-
 @pytest.fixture
 def watched() -> Iterator[WatchedMap]:
     """A map that tells its loop what changes, closed at the end."""

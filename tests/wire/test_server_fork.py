@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,6 @@ from wiretask.consumers import Line
 from wiretask.examples.echo import EchoChannel, EchoServer
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """A directory with a short path, for Unix sockets."""
-    with tempfile.TemporaryDirectory(prefix="wt") as name:
-        yield Path(name)
 
 
 def in_child(work: Callable[[], object]) -> int:

@@ -12,47 +12,16 @@ import warnings
 from typing import Any
 
 import pytest
-from peers import until
+from background import ended, in_thread, running_in_thread
+from peers import DEADLINE_SECONDS, until
 from processes import descriptors, threads
+from protocols import StoppingChannel
 
 import wiretask
 from wiretask.adjustments import Adjustments
-from wiretask.consumers import Line
 from wiretask.errors import ServerClosedError
 from wiretask.examples.echo import EchoChannel, EchoServer
 from wiretask.running_server import RunningServer
-
-DEADLINE_SECONDS = 20.0
-
-
-class StoppingTask(wiretask.Task):
-    """Stops its server."""
-
-    def service(self) -> None:
-        outcome = self.channel.server.stop()
-        self.channel.write(f"{outcome}\n".encode())
-
-
-class StoppingChannel(wiretask.ServerChannel):
-    parser_class = Line
-    task_class = StoppingTask
-
-
-def in_thread(action: Any) -> threading.Thread:
-    thread = threading.Thread(target=action, daemon=True)
-    thread.start()
-    return thread
-
-
-def ended(thread: threading.Thread) -> bool:
-    thread.join(DEADLINE_SECONDS)
-    return not thread.is_alive()
-
-
-def running_in_thread(server: wiretask.Server) -> threading.Thread:
-    thread = in_thread(server.run)
-    until(lambda: "running" in repr(server), "the server to run")
-    return thread
 
 
 def test_starting_twice_is_starting_once(serving: Any, connect: Any) -> None:

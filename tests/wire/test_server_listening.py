@@ -8,12 +8,11 @@ import logging
 import os
 import socket
 import stat
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from ipv6 import needs_ipv6
 from peers import Peer, until
 from processes import descriptors
 
@@ -21,25 +20,6 @@ import wiretask
 from wiretask.addresses import ListenAddress
 from wiretask.adjustments import Adjustments
 from wiretask.examples.echo import EchoChannel, EchoServer
-
-
-def _has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-needs_ipv6 = pytest.mark.skipif(not _has_ipv6(), reason="this machine has no IPv6 loopback address")
-
-
-@pytest.fixture
-def directory() -> Iterator[Path]:
-    """A directory with a short path, for Unix sockets."""
-    with tempfile.TemporaryDirectory(prefix="wt") as name:
-        yield Path(name)
 
 
 def answer_at(address: Any) -> bytes:

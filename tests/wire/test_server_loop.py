@@ -5,34 +5,12 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+from background import ended, in_thread
 from peers import DEADLINE_SECONDS, until
+from protocols import StoppingChannel
 
 import wiretask
-from wiretask.consumers import Line
 from wiretask.examples.echo import EchoChannel, EchoServer
-
-
-class StoppingTask(wiretask.Task):
-    """Stops its server."""
-
-    def service(self) -> None:
-        self.channel.write(f"{self.channel.server.stop()}\n".encode())
-
-
-class StoppingChannel(wiretask.ServerChannel):
-    parser_class = Line
-    task_class = StoppingTask
-
-
-def in_thread(action: Any) -> threading.Thread:
-    thread = threading.Thread(target=action, daemon=True)
-    thread.start()
-    return thread
-
-
-def ended(thread: threading.Thread) -> bool:
-    thread.join(DEADLINE_SECONDS)
-    return not thread.is_alive()
 
 
 def test_loop_starts_the_servers_in_the_map_and_returns_when_they_are_stopped(connect: Any) -> None:

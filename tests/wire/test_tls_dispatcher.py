@@ -13,18 +13,10 @@ from typing import Any
 
 import pytest
 from certificates import client_context, server_context
-from loop_entries import DEADLINE_SECONDS, turn_until
+from loop_entries import DEADLINE_SECONDS, Noting, turn_until
 
-from wiretask import Dispatcher, TLSDispatcher, WatchedMap, close_all
+from wiretask import Dispatcher, TLSDispatcher
 from wiretask.dispatcher import SocketMap, loop
-
-
-@pytest.fixture(params=[dict, WatchedMap])
-def entries(request: pytest.FixtureRequest) -> Iterator[SocketMap]:
-    """A map of the test's own, of both kinds, closed at its end."""
-    entries: SocketMap = request.param()
-    yield entries
-    close_all(entries, ignore_all=True)
 
 
 @pytest.fixture
@@ -33,14 +25,13 @@ def context(tmp_path: Path) -> ssl.SSLContext:
     return server_context(tmp_path)
 
 
-class Talker(TLSDispatcher):
+class Talker(Noting, TLSDispatcher):
     """Sends what is in `waiting`, keeps what it reads."""
 
     read_size = 65536
     is_open = True
 
     def __init__(self, sock: socket.socket | None = None, map: SocketMap | None = None, **options: Any) -> None:
-        self.calls: list[str] = []
         self.data = b""
         self.waiting = b""
         super().__init__(sock, map, **options)
@@ -59,14 +50,6 @@ class Talker(TLSDispatcher):
 
     def handle_read(self) -> None:
         self.data += self.recv(self.read_size)
-
-    def handle_close(self) -> None:
-        self.calls.append("close")
-        super().handle_close()
-
-    def handle_error(self) -> None:
-        self.calls.append("error")
-        super().handle_error()
 
 
 class Quiet(TLSDispatcher):
