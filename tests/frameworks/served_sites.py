@@ -9,8 +9,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from processes import Child
 
 HERE = Path(__file__).parent
 START_SECONDS = 60.0
@@ -26,7 +26,7 @@ COMMANDS = {
 }
 
 
-class Served:
+class Served(Child):
     """A site that runs; its output is in `log`."""
 
     def __init__(self, name: str, directory: Path) -> None:
@@ -43,16 +43,6 @@ class Served:
                 command, cwd=directory, stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
             )
         self._wait_until_it_answers()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
 
     @property
     def url(self) -> str:

@@ -14,14 +14,30 @@ import textwrap
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 DEADLINE_SECONDS = 60.0
 
 
-class Program:
+class Child:
+    """A process that a `with` block kills at its end if it still runs."""
+
+    process: subprocess.Popen[Any]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+
+class Program(Child):
     """A Python program, given as its source; its first line of output, where a test waits for it, is a word
-    that says where it has got to. Killed at the end of the `with` block if it still runs."""
+    that says where it has got to."""
 
     def __init__(self, source: str, *arguments: str, options: tuple[str, ...] = ()) -> None:
         command = [sys.executable, *options, "-c", textwrap.dedent(source), *arguments]
@@ -34,16 +50,6 @@ class Program:
             text=True,
             env=environment,
         )
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate()
 
     @property
     def pid(self) -> int:
