@@ -6,7 +6,6 @@ the document has an example, which is played too, so that no row outlives its di
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +13,14 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from parser_cases import read_parser_cases
 from readings import MISSING, PEERS, Reading, difference, our_reading
 from recorded import RECORDED
 
 from wiretask.testing import damaged, hostile_http_requests, http_requests, http_responses
 
 ROOT = Path(__file__).parents[2]
+
 FOLLOW_UP = b"GET /evil HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
@@ -121,7 +122,7 @@ def test_no_difference_is_unknown(kind: str, peer: str) -> None:
 
 @every_reader_of_requests
 def test_cases_are_read_alike(peer: str) -> None:
-    for case in json.loads((ROOT / "tests/http/cases.json").read_text()):
+    for case in read_parser_cases():
         stream = case["stream"]
         if isinstance(stream, str) and not case.get("limits"):
             check(

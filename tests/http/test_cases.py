@@ -1,38 +1,28 @@
 """Requests that are easily read in two ways, and the one right reading of each: `cases.json`, a row a request.
 
-A row: `stream` (latin-1 text, or a list of texts and {"repeat", "times"}), then one of `refused` (the statuses that
-are right answers), `request` (what must have been read: body, path, host, where given) and `incomplete`. Good
-requests may come before (`good_before`), and another one follows (`follow_up`): after a refusal nothing of it may be
-read, else all of it. Every row is delivered whole, byte by byte, and cut after every CR and LF.
+A row: `stream` (that of the conformance case with the same id, unless it has its own), then one of `refused` (the
+statuses that are right answers), `request` (what must have been read: body, path, host, where given) and
+`incomplete`. Good requests may come before (`good_before`), and another one follows (`follow_up`): after a refusal
+nothing of it may be read, else all of it. Every row is delivered whole, byte by byte, and cut after every CR and LF.
 Source: RFC 9112, RFC 9110 (sections in the rows), advisories and tests of other servers.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
+from conformance_judge import expand
+from parser_cases import read_parser_cases
 
 from wiretask.consumers import HTTPRequest
 from wiretask.errors import IncompleteMessageError
 
-CASES = json.loads(Path(__file__).with_name("cases.json").read_text())
+CASES = read_parser_cases()
 FOLLOW_UP = "GET /evil HTTP/1.1\r\nHost: a\r\n\r\n"
 BYTEWISE_MAX_BYTES = 70_000
-
-
-def expand(parts: str | list[Any]) -> bytes:
-    """Return the bytes that a row describes."""
-    if isinstance(parts, str):
-        return parts.encode("latin-1")
-    return b"".join(
-        part["repeat"].encode("latin-1") * part["times"] if isinstance(part, dict) else part.encode("latin-1")
-        for part in parts
-    )
 
 
 def deliveries(stream: bytes) -> Iterator[tuple[str, list[bytes]]]:
@@ -112,3 +102,8 @@ def test_the_cases_tell_the_answers_apart() -> None:
     statuses = {status for case in CASES for status in case.get("refused", [])}
     assert {400, 413, 414, 417, 431, 501, 505} <= statuses
     assert sum("request" in case for case in CASES) > 40
+
+
+def test_no_case_is_lost_and_each_has_a_name_and_a_verdict_of_its_own() -> None:
+    assert len({case["id"] for case in CASES}) == len(CASES) == 196
+    assert all(len(case.keys() & {"refused", "request", "incomplete"}) == 1 for case in CASES)
