@@ -1,8 +1,7 @@
 """The laws of a task dispatcher, each a short scene that is played on a fresh one.
 
 A scene adds tasks that record what becomes of them, and says what must have become of them. Nothing is drawn at
-random here: `dispatcher_machine` looks for orders of calls that nobody thought of. Waiting has a deadline, which
-only a faulty dispatcher reaches.
+random here: `dispatcher_machine` looks for orders of calls that nobody thought of.
 
 Source: `wiretask.interfaces.ITaskDispatcher` and `ITask`.
 """
@@ -13,10 +12,11 @@ import functools
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any
 
-from wiretask.testing.laws import DispatcherLaw, LawBroken
-from wiretask.testing.probe_tasks import Gate, ProbeTask, TaskDispatcherLike, wait_until
+from wiretask.testing.dispatcher_stage import Stage, shown_calls
+from wiretask.testing.laws import DispatcherLaw
+from wiretask.testing.probe_tasks import ProbeTask, TaskDispatcherLike, wait_until
 
 __all__ = ["check_task_dispatcher"]
 
@@ -45,7 +45,7 @@ def check_task_dispatcher(
     for law, scene in _SCENES:
         if law not in wanted:
             continue
-        stage = _Stage(law, factory, deadline_seconds)
+        stage = Stage(law, factory, deadline_seconds)
         try:
             scene(stage)
             stage.finish()
@@ -53,106 +53,23 @@ def check_task_dispatcher(
             stage.clear()
 
 
-class _Stage:
-    """One dispatcher, the tasks that were given to it, and what is said about them in the end."""
-
-    def __init__(
-        self, law: DispatcherLaw, factory: Callable[[], TaskDispatcherLike], deadline_seconds: float
-    ) -> None:
-        self.law = law
-        self.deadline_seconds = deadline_seconds
-        self.gate = Gate(2 * deadline_seconds)
-        self.tasks: list[ProbeTask] = []
-        self.dispatcher = self.attempt("making a dispatcher", factory)
-
-    def add(self, task: ProbeTask | None = None) -> ProbeTask:
-        """Add a task, which the dispatcher must take."""
-        task = task or ProbeTask()
-        self.tasks.append(task)
-        self.attempt("addTask()", lambda: self.dispatcher.addTask(task))
-        return task
-
-    def fill(self, threads: int, *, behind: int = 0) -> list[ProbeTask]:
-        """Keep this many workers busy, and queue so many tasks behind them, which are returned."""
-        self.set_threads(threads)
-        for _ in range(threads):
-            self.add(ProbeTask(self.gate.stay))
-        self.expect(lambda: self.gate.inside == threads, f"{threads} tasks do not run on {threads} threads")
-        return [self.add() for _ in range(behind)]
-
-    def set_threads(self, count: int) -> None:
-        """Set the number of workers."""
-        self.attempt(f"setThreadCount({count})", lambda: self.dispatcher.setThreadCount(count))
-
-    def shut_down(self, cancel_pending: bool = True, timeout: float | None = None) -> None:
-        """Shut the dispatcher down."""
-        seconds = self.deadline_seconds if timeout is None else timeout
-        self.attempt("shutdown()", lambda: self.dispatcher.shutdown(cancel_pending, seconds))
-
-    def attempt(self, what: str, call: Callable[[], Any]) -> Any:
-        """The call's result, or the law broken by what it raised."""
-        try:
-            return call()
-        except Exception as error:
-            self.fail(f"{what} raised {error!r}", error)
-
-    def expect(self, is_true: Callable[[], object], otherwise: str) -> None:
-        """Wait for something that must happen."""
-        if not wait_until(is_true, self.deadline_seconds):
-            self.fail(f"{otherwise}, not in {self.deadline_seconds:g} s")
-
-    def expect_outcome(self, task: ProbeTask, outcome: str, what: str) -> None:
-        """Wait for one task's only outcome."""
-        self.expect(lambda: task.outcomes, f"{what} was neither served nor cancelled")
-        if len(task.outcomes) > 1:
-            raise LawBroken(DispatcherLaw.ONE_OUTCOME, f"{what} got {_calls(task)}")
-        if task.outcomes != [outcome]:
-            self.fail(f"{what} got {_calls(task)}, not {outcome}() alone")
-
-    def finish(self) -> None:
-        """Open the gate, shut down, and hold everybody to exactly one outcome."""
-        self.gate.open()
-        self.shut_down()
-        for number, task in enumerate(self.tasks, 1):
-            what = f"task {number} of {len(self.tasks)}"
-            one = DispatcherLaw.ONE_OUTCOME
-            if not wait_until(lambda task=task: task.outcomes, self.deadline_seconds):  # type: ignore[misc]
-                raise LawBroken(one, f"{what} was neither served nor cancelled, though the dispatcher is shut down")
-            if len(task.outcomes) != 1:
-                raise LawBroken(one, f"{what} got {_calls(task)}")
-
-    def clear(self) -> None:
-        """Leave no thread behind, as far as that depends on the kit."""
-        self.gate.open()
-        with suppress(Exception):
-            self.dispatcher.shutdown(True, self.deadline_seconds)
-
-    def fail(self, what: str, cause: BaseException | None = None) -> NoReturn:
-        """Say that the scene's law is broken."""
-        raise LawBroken(self.law, what) from cause
-
-
-def _calls(task: ProbeTask) -> str:
-    return ", then ".join(f"{call}()" for call in task.calls) or "no call at all"
-
-
 # One outcome
 
 
-def _tasks_without_threads_wait_and_are_cancelled(stage: _Stage) -> None:
+def _tasks_without_threads_wait_and_are_cancelled(stage: Stage) -> None:
     stage.set_threads(0)
     for _ in range(3):
         stage.add()
 
 
-def _many_tasks_on_threads_that_come_and_go(stage: _Stage) -> None:
+def _many_tasks_on_threads_that_come_and_go(stage: Stage) -> None:
     for count in (2, 1, 3, 0, 2):
         stage.set_threads(count)
         for _ in range(10):
             stage.add()
 
 
-def _an_object_that_is_added_twice_is_two_tasks(stage: _Stage) -> None:
+def _an_object_that_is_added_twice_is_two_tasks(stage: Stage) -> None:
     task = ProbeTask()
     for _ in range(2):
         stage.attempt("addTask()", lambda: stage.dispatcher.addTask(task))
@@ -160,7 +77,7 @@ def _an_object_that_is_added_twice_is_two_tasks(stage: _Stage) -> None:
     stage.expect(lambda: len(task.outcomes) == 2, "an object that was added twice did not get two outcomes")
 
 
-def _tasks_added_while_it_is_shut_down(stage: _Stage) -> None:
+def _tasks_added_while_it_is_shut_down(stage: Stage) -> None:
     """Several threads add while another shuts down: each task is taken or refused, and has one outcome."""
     stage.set_threads(2)
     begun = threading.Barrier(4)
@@ -185,20 +102,20 @@ def _tasks_added_while_it_is_shut_down(stage: _Stage) -> None:
 # defer
 
 
-def _defer_comes_first_in_the_adding_thread(stage: _Stage) -> None:
+def _defer_comes_first_in_the_adding_thread(stage: Stage) -> None:
     stage.set_threads(1)
     own = threading.get_ident()
     for _ in range(5):
         task = stage.add()
         if task.calls[:1] != ["defer"]:
-            stage.fail(f"when addTask() had returned, the task had got {_calls(task)}")
+            stage.fail(f"when addTask() had returned, the task had got {shown_calls(task)}")
         stage.expect(lambda task=task: task.outcomes, "a task was not served")  # type: ignore[misc]
         if task.calls.count("defer") != 1 or task.threads["defer"] != own:
             where = "the adding thread" if task.threads["defer"] == own else "another thread"
-            stage.fail(f"the task got {_calls(task)}, defer() in {where}")
+            stage.fail(f"the task got {shown_calls(task)}, defer() in {where}")
 
 
-def _what_defer_raises_comes_out(stage: _Stage) -> None:
+def _what_defer_raises_comes_out(stage: Stage) -> None:
     stage.set_threads(1)
 
     def refuse() -> None:
@@ -220,7 +137,7 @@ def _what_defer_raises_comes_out(stage: _Stage) -> None:
 # Workers
 
 
-def _service_runs_on_a_worker(stage: _Stage) -> None:
+def _service_runs_on_a_worker(stage: Stage) -> None:
     own = threading.get_ident()
     early = stage.add()
     if early.threads.get("service") == own:
@@ -232,7 +149,7 @@ def _service_runs_on_a_worker(stage: _Stage) -> None:
             stage.fail("service() ran in the thread that added the task")
 
 
-def _tasks_start_in_order(stage: _Stage) -> None:
+def _tasks_start_in_order(stage: Stage) -> None:
     stage.fill(1)
     started: list[int] = []
     for number in range(20):
@@ -246,7 +163,7 @@ def _tasks_start_in_order(stage: _Stage) -> None:
 # Exceptions
 
 
-def _service_that_raises_ends_no_worker(stage: _Stage) -> None:
+def _service_that_raises_ends_no_worker(stage: Stage) -> None:
     stage.set_threads(1)
     for cls in _EXCEPTIONS:
         failing = stage.add(ProbeTask(_raising(cls)))
@@ -255,7 +172,7 @@ def _service_that_raises_ends_no_worker(stage: _Stage) -> None:
         stage.expect_outcome(following, "service", f"the task behind one that raised {cls.__name__}")
 
 
-def _cancel_that_raises_stops_no_other(stage: _Stage) -> None:
+def _cancel_that_raises_stops_no_other(stage: Stage) -> None:
     stage.set_threads(0)
     for cls in _EXCEPTIONS:
         stage.add(ProbeTask(on_cancel=_raising(cls)))
@@ -276,7 +193,7 @@ def _raising(cls: type[BaseException]) -> Callable[[], None]:
 # Threads
 
 
-def _count_is_how_many_run_at_once(stage: _Stage) -> None:
+def _count_is_how_many_run_at_once(stage: Stage) -> None:
     stage.fill(1, behind=0)
     for _ in range(4):
         stage.add(ProbeTask(stage.gate.stay))
@@ -286,7 +203,7 @@ def _count_is_how_many_run_at_once(stage: _Stage) -> None:
         stage.fail(f"with setThreadCount(3), {stage.gate.inside} tasks run at once")
 
 
-def _fewer_threads_do_not_wait_and_do_not_serve(stage: _Stage) -> None:
+def _fewer_threads_do_not_wait_and_do_not_serve(stage: Stage) -> None:
     waiting = stage.fill(2, behind=3)
     stage.set_threads(0)
     stage.gate.open()
@@ -298,7 +215,7 @@ def _fewer_threads_do_not_wait_and_do_not_serve(stage: _Stage) -> None:
         stage.expect_outcome(task, "service", "a task that waited while there were no threads")
 
 
-def _a_task_may_change_the_count(stage: _Stage) -> None:
+def _a_task_may_change_the_count(stage: Stage) -> None:
     stage.set_threads(2)
     task = stage.add(ProbeTask(lambda: stage.dispatcher.setThreadCount(1)))
     stage.expect_outcome(task, "service", "a task that calls setThreadCount()")
@@ -308,19 +225,19 @@ def _a_task_may_change_the_count(stage: _Stage) -> None:
 # Shutdown
 
 
-def _shutdown_cancels_what_waits_and_spares_what_runs(stage: _Stage) -> None:
+def _shutdown_cancels_what_waits_and_spares_what_runs(stage: Stage) -> None:
     waiting = stage.fill(1, behind=3)
     running = stage.tasks[0]
     stage.shut_down(timeout=0)
     for task in waiting:
         stage.expect_outcome(task, "cancel", "a task that waited at shutdown()")
     if running.outcomes != ["service"]:
-        stage.fail(f"a running task got {_calls(running)}")
+        stage.fail(f"a running task got {shown_calls(running)}")
     stage.gate.open()
     stage.shut_down()
 
 
-def _shutdown_waits_for_what_runs(stage: _Stage) -> None:
+def _shutdown_waits_for_what_runs(stage: Stage) -> None:
     stage.set_threads(1)
     begun, go_on, ended = threading.Event(), threading.Event(), threading.Event()
 
@@ -336,7 +253,7 @@ def _shutdown_waits_for_what_runs(stage: _Stage) -> None:
         stage.fail("shutdown() returned before the running task had ended, long before its timeout")
 
 
-def _shutdown_may_be_called_by_a_task(stage: _Stage) -> None:
+def _shutdown_may_be_called_by_a_task(stage: Stage) -> None:
     stage.set_threads(1)
     returned = threading.Event()
 
@@ -351,7 +268,7 @@ def _shutdown_may_be_called_by_a_task(stage: _Stage) -> None:
 # Draining, refusal
 
 
-def _draining_serves_what_waits(stage: _Stage) -> None:
+def _draining_serves_what_waits(stage: Stage) -> None:
     waiting = stage.fill(1, behind=5)
     opener = threading.Timer(0.02, stage.gate.open)
     opener.daemon = True
@@ -361,7 +278,7 @@ def _draining_serves_what_waits(stage: _Stage) -> None:
         stage.expect_outcome(task, "service", "a task that waited at shutdown(cancel_pending=False)")
 
 
-def _after_shutdown_tasks_are_refused(stage: _Stage) -> None:
+def _after_shutdown_tasks_are_refused(stage: Stage) -> None:
     stage.set_threads(1)
     stage.shut_down()
     for _ in range(2):
@@ -381,7 +298,7 @@ def _after_shutdown_tasks_are_refused(stage: _Stage) -> None:
 # What is no task, and how many wait
 
 
-def _none_is_no_task(stage: _Stage) -> None:
+def _none_is_no_task(stage: Stage) -> None:
     nothing: Any = None
     for count in (0, 1):
         stage.set_threads(count)
@@ -396,7 +313,7 @@ def _none_is_no_task(stage: _Stage) -> None:
     stage.expect_outcome(stage.add(), "service", "a task added after None")
 
 
-def _the_estimate_is_how_many_wait(stage: _Stage) -> None:
+def _the_estimate_is_how_many_wait(stage: Stage) -> None:
     counts = [_estimate(stage)]
     stage.fill(1, behind=3)
     counts.append(_estimate(stage))
@@ -412,13 +329,13 @@ def _the_estimate_is_how_many_wait(stage: _Stage) -> None:
         stage.fail(f"0, 3, 0, 1, 0 tasks waited, and the estimates were {', '.join(map(str, counts))}")
 
 
-def _estimate(stage: _Stage) -> int:
+def _estimate(stage: Stage) -> int:
     count: int = stage.attempt("getPendingTasksEstimate()", stage.dispatcher.getPendingTasksEstimate)
     return count
 
 
 #: In this order, so that the plainest breach is the one that is named.
-_SCENES: tuple[tuple[DispatcherLaw, Callable[[_Stage], None]], ...] = (
+_SCENES: tuple[tuple[DispatcherLaw, Callable[[Stage], None]], ...] = (
     (DispatcherLaw.NOT_A_TASK, _none_is_no_task),
     (DispatcherLaw.WORKER, _service_runs_on_a_worker),
     (DispatcherLaw.DEFER, _defer_comes_first_in_the_adding_thread),
