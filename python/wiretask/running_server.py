@@ -2,7 +2,7 @@
 
 Strategy: all or nothing. What is started is stopped in the order that keeps the promises: accept no more, let
 answers leave and queued work finish while there is time, then cancel, then end the loops.
-Must not know: states, locks, signals or who may call what; that is `Server`'s.
+Must not know: states, locks, signals or who may call what; that is `ServerLife`'s.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from wiretask.hooks import ServerHooks
 from wiretask.tasks import ThreadedTaskDispatcher
 
 if TYPE_CHECKING:
-    from wiretask.servers import Server
+    from wiretask.server_life import ServerLife
 
 __all__ = ["RunningServer"]
 
@@ -48,7 +48,7 @@ class RunningServer:
         self._own_dispatcher = own_dispatcher
 
     @classmethod
-    def start(cls, server: Server, listeners: Iterable[socket.socket], hooks: ServerHooks) -> Self:
+    def start(cls, server: ServerLife, listeners: Iterable[socket.socket], hooks: ServerHooks) -> Self:
         """Start the loops of `server`, and workers if it has no dispatcher.
 
         Raises:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from wiretask.channels import ServerChannel
-    from wiretask.servers import Server
+    from wiretask.server_life import ServerLife
 
 __all__ = ["cancel_all_of", "forget_all", "look_again", "note"]
 
@@ -31,7 +31,7 @@ def look_again(channel: ServerChannel) -> None:
         _channels[id(channel)] = channel
 
 
-def cancel_all_of(server: Server) -> None:
+def cancel_all_of(server: ServerLife) -> None:
     """Cancel what waits in a stopped server's channels."""
     for channel in list(_channels.values()):
         if _server_of(channel) is server:
@@ -44,7 +44,7 @@ def forget_all() -> None:
     _channels.clear()
 
 
-def _server_of(channel: ServerChannel) -> Server | None:
+def _server_of(channel: ServerChannel) -> ServerLife | None:
     try:
         return channel.server
     except ReferenceError:

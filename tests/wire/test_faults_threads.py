@@ -16,7 +16,7 @@ from processes import Program, run
 from protocols import Echo, PythonEcho, acting
 
 import wiretask
-from wiretask import servers
+from wiretask import waiting_tasks
 from wiretask.adjustments import Adjustments
 from wiretask.examples.echo import EchoServer
 
@@ -525,14 +525,14 @@ def test_stop_in_a_destructor_in_the_middle_of_start_and_of_stop(monkeypatch: py
     answers: list[Any] = []
     server = EchoServer("127.0.0.1", 0)
     server.start()
-    real = servers.waiting_tasks.cancel_all_of
+    real = waiting_tasks.cancel_all_of
 
     def collect(stopped: Any) -> None:
         Stopping(server, answers)
         gc.collect()
         real(stopped)
 
-    monkeypatch.setattr(servers.waiting_tasks, "cancel_all_of", collect)
+    monkeypatch.setattr(waiting_tasks, "cancel_all_of", collect)
     assert server.stop() is True
     assert answers == [False]
 

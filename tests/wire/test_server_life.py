@@ -18,6 +18,7 @@ from processes import descriptors, threads
 from protocols import StoppingChannel
 
 import wiretask
+from wiretask import housekeeper
 from wiretask.adjustments import Adjustments
 from wiretask.errors import ServerClosedError
 from wiretask.examples.echo import EchoChannel, EchoServer
@@ -291,13 +292,11 @@ def test_start_and_stop_at_the_same_moment_leave_nothing_behind() -> None:
 
 
 def test_a_signal_handler_can_stop_a_server_that_is_just_being_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    from wiretask import servers
-
     before = descriptors()
     server = EchoServer("127.0.0.1", 0)
     answers = []
     # The handler runs in the thread that starts, in the middle of it.
-    monkeypatch.setattr(servers.housekeeper, "start", lambda: answers.append(server.stop()))
+    monkeypatch.setattr(housekeeper, "start", lambda: answers.append(server.stop()))
     with pytest.raises(ServerClosedError):
         server.start()
     assert set(answers) == {False}
