@@ -9,36 +9,26 @@ Source: design, section 4; `wiretask.interfaces.IStreamConsumer`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from random import Random
 from typing import Any, NoReturn
 
 import hypothesis
-from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
 from wiretask.errors import IncompleteMessageError
-from wiretask.testing.consumer_cost import EndlessStream, check_limit, check_memory, check_work, is_visible
-from wiretask.testing.cuts import cut_at, cut_by_chance, single_bytes
+from wiretask.testing.consumer_cost import is_visible
+from wiretask.testing.consumer_search import search_costs, search_streams, search_values
+from wiretask.testing.cuts import cut_at, single_bytes
 from wiretask.testing.deliveries import Delivery
 from wiretask.testing.laws import ConsumerLaw, LawBroken
 from wiretask.testing.outcomes import Outcome, StreamConsumerLike
-from wiretask.testing.shrinking import Case, smallest
-from wiretask.testing.streams import damaged, mutated, telling_bytes
 
 __all__ = ["ConsumerReport", "check_stream", "check_stream_consumer"]
 
-#: How many streams are stretched to see what they cost; each is long.
-_COST_EXAMPLES = 25
-#: As many times that are tried where most messages are over before something can be seen, which costs little.
-_COST_TRIES = 10
-#: As many streams that differ a little from one that was drawn are tried with it: that is much cheaper than drawing.
-_NEIGHBOURS = 6
 #: At each of so many first places a stream is cut in two, besides the cuts that are drawn.
 _BYTES_CUT_EVERYWHERE = 40
-#: As many bytes as each of them is given for memory.
-_MEMORY_STREAM_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -114,10 +104,10 @@ def check_stream_consumer(
         for pieces in ([example], single_bytes(example)):
             _check(subject, pieces, len(example) // 2, b"x")
     profile = settings if settings is not None else hypothesis.settings()
-    count = _search_streams(subject, streams, profile)
+    count = search_streams(functools.partial(_check, subject), streams, profile)
     if encode is not None and values is not None:
-        count += _search_values(subject, values, profile)
-    work_was_seen, cost_count = _search_costs(subject, streams, memory_factor, profile)
+        count += search_values(functools.partial(_check_round_trip, subject), values, profile)
+    work_was_seen, cost_count = search_costs(factory, streams, max_bytes, memory_factor, profile)
     return _report(subject, work_was_seen, count + cost_count)
 
 
@@ -145,122 +135,6 @@ def check_stream(
     """
     subject = _Subject(factory, encode, value_of, max_bytes, may_end_with_input, tuple(buffer_types))
     _check(subject, pieces, len(pieces[0]) if pieces else 0, what_follows)
-
-
-def _search_streams(subject: _Subject, streams: st.SearchStrategy[bytes], profile: hypothesis.settings) -> int:
-    """Have Hypothesis look for a stream, and make what it finds smaller; return the number of examples.
-
-    It chooses the stream, and a number from which all else follows: choosing is what costs the most, and what is
-    found is made smaller here anyway.
-    """
-    count = 0
-    found: list[Case] = []
-
-    @hypothesis.settings(profile, **_quiet(profile))
-    @hypothesis.given(st.one_of(telling_bytes(), damaged(streams)), st.integers(0, 2**32))
-    def search(stream: bytes, seed: int) -> None:
-        nonlocal count
-        count += 1
-        random = Random(seed)
-        for each in (stream, *(mutated(stream, random) for _ in range(_NEIGHBOURS))):
-            tried = cut_by_chance(each, random)
-            place = random.randint(0, 60)
-            what_follows = mutated(b"", random)
-            try:
-                _check(subject, tried, place, what_follows)
-            except LawBroken:
-                found[:] = [(tried, place, what_follows)]
-                raise
-
-    try:
-        search()
-    except LawBroken as error:
-        error = smallest(lambda case: _check(subject, *case), found[0], error)
-        raise _without_notes(error) from error.__cause__
-    return count
-
-
-def _search_values(subject: _Subject, values: st.SearchStrategy[Any], profile: hypothesis.settings) -> int:
-    count = 0
-
-    @hypothesis.settings(profile, **_quiet(profile))
-    @hypothesis.given(values, telling_bytes(8))
-    def search(value: Any, what_follows: bytes) -> None:
-        nonlocal count
-        count += 1
-        _check_round_trip(subject, value, what_follows)
-
-    try:
-        search()
-    except LawBroken as error:
-        raise _without_notes(error) from error.__cause__
-    return count
-
-
-def _search_costs(
-    subject: _Subject, streams: st.SearchStrategy[bytes], memory_factor: float, profile: hypothesis.settings
-) -> tuple[bool, int]:
-    """Stretch streams, and look at what they cost; return whether work could be seen, and the number of examples."""
-    seen = 0
-    count = 0
-    visible = is_visible(subject.factory())
-    wanted = min(profile.max_examples, _COST_EXAMPLES)
-
-    def check(endless: EndlessStream) -> None:
-        nonlocal seen
-        if subject.max_bytes is not None:
-            check_limit(subject.factory, endless, subject.max_bytes)
-        if visible:
-            check_memory(subject.factory, endless.take(_MEMORY_STREAM_BYTES), memory_factor)
-            seen += check_work(subject.factory, endless)
-
-    quiet = _quiet(profile)
-    quiet["phases"] = [phase for phase in quiet["phases"] if phase is not Phase.shrink]
-
-    @hypothesis.settings(profile, **quiet, max_examples=wanted * _COST_TRIES if visible else wanted)
-    @hypothesis.given(streams, st.integers(0, 60), st.integers(0, 60), st.integers(1, 60))
-    def search(stream: bytes, head_bytes: int, start: int, length: int) -> None:
-        nonlocal count
-        if seen >= wanted:
-            return
-        count += 1
-        unit = stream[start : start + length] or b"a"
-        head = stream[:head_bytes]
-        if visible:
-            check_memory(subject.factory, stream, memory_factor)
-        try:
-            check(EndlessStream(head, unit))
-        except LawBroken as error:
-            for simpler in [(b"", b"a"), (b"", unit[:1]), (b"", unit), (head, unit[:1])]:
-                try:
-                    check(EndlessStream(*simpler))
-                except LawBroken as found:
-                    if found.law is error.law:
-                        raise found from None
-            raise
-
-    try:
-        search()
-    except LawBroken as error:
-        raise _without_notes(error) from error.__cause__
-    return seen > 0, count
-
-
-def _quiet(profile: hypothesis.settings) -> dict[str, Any]:
-    """What the searches have to set, whatever the profile: one finding, in our words, and no deadline."""
-    return {
-        "phases": [phase for phase in profile.phases if phase is not Phase.explain],
-        "deadline": None,
-        "report_multiple_bugs": False,
-        "print_blob": False,
-        "suppress_health_check": list(HealthCheck),
-    }
-
-
-def _without_notes(error: LawBroken) -> LawBroken:
-    """The error without what Hypothesis has noted on it, which names nothing of the user's."""
-    error.__notes__ = []
-    return error
 
 
 def _check(subject: _Subject, pieces: Sequence[bytes], place: int, what_follows: bytes) -> None:
