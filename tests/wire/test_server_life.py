@@ -15,7 +15,7 @@ import pytest
 from background import ended, in_thread, running_in_thread
 from peers import DEADLINE_SECONDS, until
 from processes import descriptors, threads
-from protocols import StoppingChannel
+from protocols import StoppingChannel, acting
 
 import wiretask
 from wiretask import housekeeper
@@ -254,16 +254,8 @@ def test_many_threads_stop_at_once_and_all_get_the_same_answer(serving: Any, con
 def test_a_stop_that_was_not_clean_says_so_to_everybody(serving: Any, connect: Any) -> None:
     release, begun = threading.Event(), threading.Event()
 
-    class Hang(wiretask.Task):
-        def service(self) -> None:
-            begun.set()
-            release.wait(DEADLINE_SECONDS)
-
-    class Channel(EchoChannel):
-        task_class = Hang
-
-    server = serving(Channel)
-    connect(server).send(b"x\n")
+    server = serving(acting(hang=lambda channel: (begun.set(), release.wait(DEADLINE_SECONDS))))
+    connect(server).send(b"hang\n")
     assert begun.wait(DEADLINE_SECONDS)
     answers: list[bool] = []
     stoppers = [in_thread(lambda: answers.append(server.stop(0.1))) for _ in range(3)]
@@ -364,17 +356,10 @@ def test_the_loops_in_rust_block_all_signals(serving: Any) -> None:
 def test_stop_waits_for_no_longer_than_it_was_told(serving: Any, connect: Any) -> None:
     release, begun = threading.Event(), threading.Event()
 
-    class Hang(wiretask.Task):
-        def service(self) -> None:
-            begun.set()
-            release.wait(DEADLINE_SECONDS)
-
-    class Channel(EchoChannel):
-        task_class = Hang
-
-    server = serving(Channel, adj=Adjustments(shutdown_timeout_seconds=3600))
+    hanging = acting(hang=lambda channel: (begun.set(), release.wait(DEADLINE_SECONDS)))
+    server = serving(hanging, adj=Adjustments(shutdown_timeout_seconds=3600))
     peer = connect(server)
-    peer.send(b"x\n")
+    peer.send(b"hang\n")
     assert begun.wait(DEADLINE_SECONDS)
     begin = time.monotonic()
     assert server.stop(0.2) is False

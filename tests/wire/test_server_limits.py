@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 from peers import DEADLINE_SECONDS, Peer, until
+from protocols import Echo, PythonEcho, acting
 
 import wiretask
 from wiretask.adjustments import Adjustments
 from wiretask.consumers import Line
-from wiretask.examples.echo import EchoChannel, EchoServer
+from wiretask.examples.echo import EchoServer
 
 no_limits: dict[str, Any] = {
     "channel_timeout": None,
@@ -20,31 +21,7 @@ no_limits: dict[str, Any] = {
 }
 
 
-class PythonLine:
-    """A stream consumer written in Python, for channels whose input a worker parses."""
-
-    def __init__(self, adj: Adjustments) -> None:
-        self._data = bytearray()
-        self.completed = False
-        self.error = None
-        self.empty = False
-
-    @property
-    def value(self) -> bytes:
-        return bytes(self._data[:-1])
-
-    def received(self, data: bytes) -> int:
-        head, newline, _ = bytes(data).partition(b"\n")
-        self._data += head + newline
-        self.completed = bool(newline)
-        return len(head) + len(newline)
-
-
-class PythonChannel(EchoChannel):
-    parser_class = PythonLine
-
-
-each_parser = pytest.mark.parametrize("channel_class", [EchoChannel, PythonChannel])
+each_parser = pytest.mark.parametrize("channel_class", [Echo, PythonEcho])
 
 
 def is_silent(peer: Peer) -> bool:
@@ -220,19 +197,11 @@ def test_an_answer_that_is_not_taken_is_given_up_and_the_writer_told(serving: An
 
 def test_a_slow_reader_is_not_given_up_while_it_reads(serving: Any, connect: Any) -> None:
     size = 3_000_000
-
-    class Task(wiretask.Task):
-        def service(self) -> None:
-            self.channel.write(b"x" * size)
-
-    class Channel(wiretask.ServerChannel):
-        parser_class = Line
-        task_class = Task
-
-    server = serving(Channel, adj=Adjustments(**no_limits).replace(write_timeout_seconds=1.0))
+    served = acting(large=lambda channel: channel.write(b"x" * size))
+    server = serving(served, adj=Adjustments(**no_limits).replace(write_timeout_seconds=1.0))
     peer, silent = connect(server, receive_buffer_bytes=8192), connect(server, receive_buffer_bytes=4096)
-    peer.send(b"x\n")
-    silent.send(b"x\n")
+    peer.send(b"large\n")
+    silent.send(b"large\n")
     received = 0
     # As long as the one that reads nothing takes to be given up, and beyond.
     while server.stats()["timeouts"] == 0:
@@ -244,18 +213,10 @@ def test_a_slow_reader_is_not_given_up_while_it_reads(serving: Any, connect: Any
 def test_a_steady_reader_is_not_given_up_though_the_socket_has_no_room_for_long(serving: Any, connect: Any) -> None:
     # The system reports room only when a third of what it holds, which may be megabytes, has been read.
     size = 16_000_000
-
-    class Task(wiretask.Task):
-        def service(self) -> None:
-            self.channel.write(b"x" * size)
-
-    class Channel(wiretask.ServerChannel):
-        parser_class = Line
-        task_class = Task
-
-    server = serving(Channel, adj=Adjustments(**no_limits).replace(write_timeout_seconds=1.0))
+    served = acting(large=lambda channel: channel.write(b"x" * size))
+    server = serving(served, adj=Adjustments(**no_limits).replace(write_timeout_seconds=1.0))
     peer = connect(server, receive_buffer_bytes=65536)
-    peer.send(b"x\n")
+    peer.send(b"large\n")
     received = 0
     for _ in range(120):
         received += len(peer.read(10_000))

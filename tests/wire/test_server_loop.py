@@ -7,10 +7,10 @@ from typing import Any
 
 from background import ended, in_thread
 from peers import DEADLINE_SECONDS, until
-from protocols import StoppingChannel
+from protocols import StoppingChannel, acting
 
 import wiretask
-from wiretask.examples.echo import EchoChannel, EchoServer
+from wiretask.examples.echo import EchoServer
 
 
 def test_loop_starts_the_servers_in_the_map_and_returns_when_they_are_stopped(connect: Any) -> None:
@@ -27,13 +27,8 @@ def test_loop_starts_the_servers_in_the_map_and_returns_when_they_are_stopped(co
 def test_loop_goes_on_until_the_server_has_stopped_though_it_listens_no_more(connect: Any) -> None:
     release, begun = threading.Event(), threading.Event()
 
-    class Hang(wiretask.Task):
-        def service(self) -> None:
-            begun.set()
-            release.wait(DEADLINE_SECONDS)
-
     class Server(wiretask.Server):
-        channel_class = type("Channel", (EchoChannel,), {"task_class": Hang})
+        channel_class = acting(hang=lambda channel: (begun.set(), release.wait(DEADLINE_SECONDS)))
 
     server = Server("127.0.0.1", 0)
     states: list[str] = []
@@ -44,7 +39,7 @@ def test_loop_goes_on_until_the_server_has_stopped_though_it_listens_no_more(con
 
     looper = in_thread(loop)
     until(lambda: "running" in repr(server), "the server to run")
-    connect(server).send(b"x\n")
+    connect(server).send(b"hang\n")
     assert begun.wait(DEADLINE_SECONDS)
     stopper = in_thread(lambda: server.stop(DEADLINE_SECONDS))
     until(lambda: server.socket.fileno() < 0, "the listening socket to be closed")
