@@ -1,4 +1,4 @@
-//! The laws of `ChannelState`, over any order of events. `channel_promises.rs` has the examples.
+//! The laws of `ChannelState`, over any order of events. `channel_promises` has the examples.
 #![allow(clippy::unwrap_used)]
 mod channel_simulation;
 

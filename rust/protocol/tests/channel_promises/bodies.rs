@@ -1,9 +1,5 @@
 //! Requests with bodies, by example: how long they may take, and what becomes of them when the server stops.
-#![allow(clippy::panic, clippy::unwrap_used)]
-
-mod channel_examples;
-
-use channel_examples::{ROOMY, State};
+use super::{ROOMY, State};
 use wiretask_protocol::channel::{
     Action, BODY_PROGRESS_BYTES, ChannelLimits, ChannelMode, CloseReason, Timeout, Work,
 };

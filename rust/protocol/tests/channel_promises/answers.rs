@@ -1,9 +1,5 @@
 //! What a channel answers by itself: refusals, and the word that a peer waits for. By example, with HTTP requests.
-#![allow(clippy::panic, clippy::unwrap_used)]
-
-mod channel_examples;
-
-use channel_examples::{ROOMY, State, send_all};
+use super::{ROOMY, State, send_all};
 use wiretask_protocol::channel::{
     Action, ChannelLimits, ChannelMode, CloseReason, Refusal, Taken, Timeout, Work,
 };
