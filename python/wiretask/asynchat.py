@@ -147,11 +147,18 @@ class async_chat(asyncore.dispatcher):  # noqa: N801 (the published name)
         if not isinstance(data, (bytes, bytearray, memoryview)):
             raise TypeError(f"only bytes can be pushed, not {type(data).__name__}")
         step = self.ac_out_buffer_size
+        queue = self._producer_fifo
+        was_empty = not queue
         if len(data) > step:
-            self.producer_fifo.extend(data[at : at + step] for at in range(0, len(data), step))
+            queue.extend_silently(data[at : at + step] for at in range(0, len(data), step))
         else:
-            self.producer_fifo.append(data)
-        self.initiate_send()
+            queue.append_silently(data)
+        try:
+            self.initiate_send()
+        finally:
+            # Mostly everything has left already, and the loop need not be told.
+            if was_empty and self._producer_fifo:
+                self.interest_changed()
 
     def push_with_producer(self, producer: Any) -> None:
         """Queue something whose `more()` returns bytes until it has no more, and send what the socket takes now."""
@@ -166,7 +173,7 @@ class async_chat(asyncore.dispatcher):  # noqa: N801 (the published name)
     @announced
     def writable(self) -> bool:
         """Return whether something waits to be sent, or the connection to be made."""
-        return bool(self.producer_fifo) or not self.connected
+        return bool(self._producer_fifo) or not self.connected
 
     def close_when_done(self) -> None:
         """Close once everything has been sent that was pushed before."""
@@ -174,10 +181,10 @@ class async_chat(asyncore.dispatcher):  # noqa: N801 (the published name)
 
     def initiate_send(self) -> None:
         """Send a piece of what waits, if there is a connection, and as much of it as the socket takes."""
-        while self.producer_fifo and self.connected:
-            first = self.producer_fifo[0]
+        while self.connected and (queue := self._producer_fifo):
+            first = queue[0]
             if not first:
-                del self.producer_fifo[0]
+                del queue[0]
                 if first is None:
                     self.handle_close()
                     return
@@ -189,9 +196,9 @@ class async_chat(asyncore.dispatcher):  # noqa: N801 (the published name)
                 # A producer, which stays until it has no more.
                 data = first.more()
                 if data:
-                    self.producer_fifo.appendleft(data)
+                    queue.appendleft(data)
                 else:
-                    del self.producer_fifo[0]
+                    del queue[0]
                 continue
             if isinstance(data, str) and self.use_encoding:
                 data = bytes(data, self.encoding)
@@ -201,11 +208,11 @@ class async_chat(asyncore.dispatcher):  # noqa: N801 (the published name)
                 self.handle_error()
                 return
             # A lost connection may have been closed and its queue dropped.
-            if sent and self.producer_fifo:
+            if sent and queue:
                 if sent < len(first):
-                    self.producer_fifo[0] = first[sent:]
+                    queue[0] = first[sent:]
                 else:
-                    del self.producer_fifo[0]
+                    del queue[0]
             return
 
     def discard_buffers(self) -> None:
@@ -240,6 +247,9 @@ class _OutputQueue(deque[Any]):
     """A deque that tells the loop when something is put into it while it is empty."""
 
     owner: weakref.ref[async_chat] | None = None
+    #: For who tells the loop itself.
+    append_silently = deque.append
+    extend_silently = deque.extend
 
     def append(self, piece: Any, /) -> None:
         super().append(piece)

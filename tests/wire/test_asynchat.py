@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import socket
 import weakref
@@ -182,6 +183,45 @@ def test_a_quiet_channel_is_not_asked(
     turn_until(entries, lambda: channel.found == [b"line"])
     asyncore.loop(timeout=0, map=entries, count=5)
     assert asked == []
+    channel.push(b"all of this leaves at once")
+    asyncore.loop(timeout=0, map=entries, count=5)
+    assert asked == []
+
+
+def test_what_the_socket_does_not_take_at_once_is_sent_later(
+    chat: tuple[Lines, socket.socket], entries: WatchedMap
+) -> None:
+    channel, peer = chat
+    asyncore.loop(timeout=0, map=entries, count=2)
+    peer.setblocking(False)
+    channel.push(b"x" * 4_000_000)
+    received = 0
+
+    def is_all_there() -> bool:
+        nonlocal received
+        with contextlib.suppress(BlockingIOError):
+            while piece := peer.recv(1_000_000):
+                received += len(piece)
+        return received == 4_000_000
+
+    turn_until(entries, is_all_there)
+
+
+def test_a_push_that_fails_leaves_what_it_queued_to_the_loop(
+    chat: tuple[Lines, socket.socket], entries: WatchedMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    channel, peer = chat
+    asyncore.loop(timeout=0, map=entries, count=2)
+
+    def fail(self: Lines) -> None:
+        raise RuntimeError("not now")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(Lines, "initiate_send", fail)
+        with pytest.raises(RuntimeError):
+            channel.push(b"x")
+    asyncore.loop(timeout=DEADLINE_SECONDS, map=entries, count=1)
+    assert peer.recv(10) == b"x"
 
 
 def test_a_channel_talks_with_itself_over_the_loop(entries: WatchedMap) -> None:
