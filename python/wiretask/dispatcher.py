@@ -302,7 +302,7 @@ class Dispatcher:
         self.connected = True
         self.connecting = False
         self.interest_changed()
-        self.handle_connect()
+        self._use_connection()
 
     def handle_expt_event(self) -> None:
         """Deal with an exceptional event: `handle_close` if an error is pending, else `handle_expt`."""
@@ -372,6 +372,10 @@ class Dispatcher:
         """Close this side."""
         _LOG.debug("closing %r", self.addr)
         self.close()
+
+    def _use_connection(self) -> None:
+        """Begin to use the connection, which has just been made."""
+        self.handle_connect()
 
     def _open_socket(self) -> socket.socket:
         if self.socket is None:

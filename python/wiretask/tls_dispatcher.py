@@ -171,13 +171,6 @@ class TLSDispatcher(Dispatcher):
         if self._flush() and self.is_secured and super().write_interest():
             self.handle_write()
 
-    def handle_connect_event(self) -> None:
-        """Deal with the outcome of a connection attempt: begin the handshake. OSError: it failed."""
-        self._raise_pending_error()
-        self.connected = True
-        self.connecting = False
-        self._advance()
-
     # ---- the parts ------------------------------------------------------------------------------
 
     def _begin_session(self) -> None:
@@ -189,6 +182,10 @@ class TLSDispatcher(Dispatcher):
         self.tls = self._context.wrap_bio(
             self._incoming, self._outgoing, server_side=self._server_side, server_hostname=self._server_hostname
         )
+
+    def _use_connection(self) -> None:
+        """Begin the handshake."""
+        self._advance()
 
     def _receive(self) -> None:
         """Take what the socket has, unless enough waits to be read."""
