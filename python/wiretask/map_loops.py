@@ -74,6 +74,8 @@ def close_all(map: SocketMap | None = None, ignore_all: bool = False) -> None:
             if first_error is None and not is_ignored:
                 first_error = error
     entries.clear()
+    # With its descriptors.
+    _spare_loops.clear()
     if first_error is not None:
         raise first_error
 

@@ -513,6 +513,10 @@ def test_a_plain_dict_does_not_get_a_new_loop_for_every_turn() -> None:
         assert descriptors() == meanwhile
     loop(map=entries)
     assert descriptors() == before
+    with joined(Reader, entries):
+        loop(timeout=0.001, map=entries, count=1)
+    close_all(entries)
+    assert descriptors() == before
 
 
 def test_a_loop_does_not_keep_the_dispatchers_of_a_plain_dict() -> None:
