@@ -42,6 +42,7 @@ def run_waitress(port, threads):
         threads=threads,
         connection_limit=CONNECTIONS,
         asyncore_use_poll=True,
+        max_request_body_size=1 << 31,  # it refuses a body of exactly its default, 1 GiB
         _quiet=True,
     )
 
