@@ -52,7 +52,12 @@ def start() -> None:
         return
     mailroom = _native.Mailroom.claim()
     if mailroom is not None:
-        threading.Thread(target=_run, args=(mailroom,), name="wiretask-housekeeper", daemon=True).start()
+        try:
+            threading.Thread(target=_run, args=(mailroom,), name="wiretask-housekeeper", daemon=True).start()
+        except RuntimeError:
+            # The end may have begun since it was asked about: then there are no more threads.
+            if not _native.is_exiting():
+                raise
 
 
 def is_current_thread() -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import threading
+from types import SimpleNamespace
 
+import pytest
 from task_fakes import RecordingTask, busy_dispatcher, wait_until
 
 from wiretask import _native, housekeeper
@@ -132,3 +135,21 @@ def test_exception_in_a_chore_is_logged_and_the_next_is_done(caplog):
     housekeeper.perform(("cancel", friendly), [])
     assert "no cancel" in caplog.text
     assert friendly.outcomes == ["cancel"]
+
+
+@pytest.mark.parametrize("has_begun_to_end", [True, False])
+def test_no_thread_for_the_housekeeper_is_an_error_unless_the_process_ends(
+    monkeypatch: pytest.MonkeyPatch, has_begun_to_end: bool
+) -> None:
+    class Refusing(threading.Thread):
+        def start(self) -> None:
+            raise RuntimeError("can't create new thread at interpreter shutdown")
+
+    said = iter([False, has_begun_to_end])
+    native = SimpleNamespace(is_exiting=lambda: next(said), Mailroom=SimpleNamespace(claim=object))
+    monkeypatch.setattr(housekeeper, "_native", native)
+    monkeypatch.setattr(housekeeper, "threading", SimpleNamespace(Thread=Refusing))
+    expected = contextlib.nullcontext() if has_begun_to_end else pytest.raises(RuntimeError, match="new thread")
+    with expected:
+        housekeeper.start()
+    assert next(said, None) is None
