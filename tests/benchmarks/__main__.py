@@ -19,7 +19,7 @@ def main() -> int:
     """Do what the command line says, and return the status of the process."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description="Measures wiretask beside peers.")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)} (default: all)")
-    parser.add_argument("--quick", action="store_true", help="less of everything: two rounds, three minutes")
+    parser.add_argument("--quick", action="store_true", help="less of everything: two rounds")
     parser.add_argument("--json", type=Path, help="write the results there (default: build/benchmarks.json)")
     parser.add_argument(
         "--docs", action="store_true", help="write docs/benchmarks.md anew; of what is not named the results are kept"

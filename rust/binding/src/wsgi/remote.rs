@@ -48,11 +48,14 @@ fn host(py: Python<'_>, address: IpAddr) -> Bound<'_, PyString> {
     {
         return host.bind(py).clone();
     }
-    if known.all.len() >= MAX_ADDRESSES {
-        known.all.clear();
-    }
-    let host = known.all.entry(address).or_insert_with(|| PyString::new(py, &address.to_string()).unbind());
-    let host = host.bind(py).clone();
+    let host = known.all.get(&address).map(|host| host.bind(py).clone()).unwrap_or_else(|| {
+        let host = PyString::new(py, &address.to_string());
+        if known.all.len() >= MAX_ADDRESSES {
+            known.all.clear();
+        }
+        known.all.insert(address, host.clone().unbind());
+        host
+    });
     known.last = Some((address, host.clone().unbind()));
     host
 }

@@ -83,8 +83,8 @@ impl<C: StreamConsumer> ChannelState<C> {
             && (self.ready.len() > 0 || (self.mode.raw && (!self.waiting.is_empty() || self.end_due)))
     }
 
-    /// Whether the worker has had the channel for so long that others come first, or gives way to them. What is told of a closed
-    /// channel is the last of it, and is told at once.
+    /// Whether the worker has had the channel for so long that others come first, or gives way to them. What is told
+    /// of a closed channel is the last of it, and is told at once.
     pub(super) fn is_run_long(&self, now_ms: u64) -> bool {
         !self.is_run_fresh
             && self.phase != Phase::Closed
