@@ -22,6 +22,7 @@ __all__ = [
     "Connection",
     "ConsumerFactory",
     "Delimiter",
+    "DisconnectProbe",
     "Exchange",
     "FixedStream",
     "HTTPHeaders",
@@ -960,20 +961,21 @@ class ChannelOpening:
         """The Python server; ReferenceError once it has been collected."""
 
 @final
+class DisconnectProbe:
+    """Tells an application whether its client is still there: `environ["wiretask.client_disconnected"]()`."""
+
+    __call__: Callable[[], bool]
+    """Return whether the client has gone, or sends nothing more. Threads: any, at any time."""
+
+@final
 class Exchange:
     """One request, and the answer to it."""
 
-    def take_environ(self) -> dict[str, Any]:
-        """Return the environ of the request, once; it is the caller's."""
-
-    def client_disconnected(self) -> bool:
-        """Return whether the client has gone, or sends nothing more: `environ["wiretask.client_disconnected"]()`."""
-
-    def start_response(
+    def __call__(
         self, status: str, headers: list[tuple[str, str]], /, exc_info: Any = None
     ) -> Callable[[bytes], None]:
-        """Begin the answer; WSGI's `start_response`. Return WSGI's `write`. PEP 3333 has all arguments passed by
-        position; `exc_info` is passed by name all the same, and other servers take it.
+        """Begin the answer: it is its own `start_response`. Return WSGI's `write`. PEP 3333 has all arguments passed
+        by position; `exc_info` is passed by name all the same, and other servers take it.
 
         Raises:
             TypeError: status, a name or a value is no str, or headers no list of tuples of two.
@@ -1041,10 +1043,6 @@ class Exchange:
     @property
     def fault_status(self) -> int | None:
         """The status that says what the client did wrong in the body, after `receive_body` has raised; else None."""
-
-    @property
-    def body_file(self) -> Any:
-        """The file that the body of the request is in, to be closed once it is answered; None: there is none."""
 
     @property
     def excess_bytes(self) -> int:

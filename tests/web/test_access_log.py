@@ -39,8 +39,11 @@ class Log:
         return {"access_log": self.path, "access_log_format": self.form}
 
     def records(self, count: int) -> list[dict[str, Any]]:
-        """Return the records, once there are so many. Those of several connections come in any order: they are made when
-        an answer has left, which may be after the client has it."""
+        """Return the records, once there are so many.
+
+        Those of several connections come in any order: they are made when an answer has left, which may be after the
+        client has it.
+        """
         read = combined if self.form == "combined" else of_json
         return [read(line) for line in wait_for_lines(self.path, count)]
 

@@ -169,6 +169,21 @@ def test_a_long_name_that_is_repeated_is_one_key(serving: Serve) -> None:
     assert environ["HTTP_X_OTHER"] == "a"
 
 
+def test_the_value_of_a_field_is_that_of_its_own_request(serving: Serve) -> None:
+    values = ["a", "a", "b", "a", "\xe9", "\xe9", "e", "", "a", "x" * 300, "x" * 301, "x" * 300, "a"]
+    fields = ["Accept", "X-Mine", "Cookie"]
+    keep = Keep()
+    with serving(keep).connect() as peer:
+        for at, value in enumerate(values):
+            others = dict.fromkeys(fields, value if at % 2 else value + "1")
+            lines = "".join(f"{name}: {other}\r\n" for name, other in others.items())
+            peer.send(f"GET / HTTP/1.1\r\nHost: test\r\n{lines}User-Agent: {value}\r\n\r\n".encode("latin-1"))
+            assert peer.read_answer().status == 200
+            seen = keep.seen[-1]
+            assert seen["HTTP_USER_AGENT"] == value
+            assert {name: seen["HTTP_" + name.upper().replace("-", "_")] for name in fields} == others
+
+
 def test_no_header_can_take_the_place_of_another_key(serving: Serve) -> None:
     raw = b"GET / HTTP/1.1\r\nHost: test\r\nRemote-Addr: 1.2.3.4\r\nScript-Name: /x\r\nwsgi.input: x\r\n\r\n"
     environ = environ_of(serving, raw=raw)

@@ -25,7 +25,7 @@ from wiretask.errors import ClientDisconnectedError
 from wiretask.housekeeper import report, safe_repr
 from wiretask.interfaces import IServerChannel, ITask
 from wiretask.wsgi.file_wrapper import FileWrapper
-from wiretask.wsgi.streamed_input import StreamedInput, open_streamed_input
+from wiretask.wsgi.streamed_input import open_streamed_input
 
 __all__ = ["Site", "WSGIChannel"]
 
@@ -64,36 +64,30 @@ class WSGIChannel(ServerChannel):
     def service(self) -> None:
         """Answer all requests that have come, in order. Called by a worker."""
         site = self.site
-        application, admit, streams_bodies = site.application, site.admit, site.streams_bodies
+        application, is_guarded = site.application, site.admit is not None or site.streams_bodies
         environ: Any = None
         result: Any = None
-        streamed: StreamedInput | None = None
+        body: Any = None
         try:
-            while (exchange := self._next_work()) is not None:
-                if type(exchange) is not Exchange:
-                    self._handle_event(exchange)
+            while (work := self._next_work()) is not None:
+                if type(work) is not tuple:
+                    self._handle_event(work)
                     continue
+                exchange, environ, body = work
+                work = None  # what an application lets go of is nobody's
                 try:
-                    environ = exchange.take_environ()
-                    if streams_bodies and exchange.is_body_streamed:
-                        environ["wsgi.input"], streamed = open_streamed_input(exchange)
-                    if admit is not None and (reason := admit(environ)) is not None:
-                        exchange.fail("400 Bad Request", reason.encode("utf-8", "replace") + b"\n")
-                    else:
-                        if admit is not None:
-                            exchange.note_client(environ["REMOTE_ADDR"])
-                        result = application(environ, exchange.start_response)
+                    if is_guarded:
+                        body = _open_body(exchange, environ, body, site)
+                    if not is_guarded or _is_admitted(exchange, environ, site):
+                        result = application(environ, exchange)
                         if not exchange.finish(result):
                             _pass_on(exchange, result, environ)
                 except BaseException as error:
                     self._handle_failure(exchange, environ, error)
                 environ = result = None
-                if streamed is not None:
-                    streamed.close()
-                    streamed = None
-                if (body_file := exchange.body_file) is not None:
-                    body_file.close()
-                    body_file = None
+                if body is not None:
+                    body.close()
+                    body = None
         except BaseException:
             # Only an asynchronous exception gets here, or a bug of ours: nothing may stay half done.
             self._give_up()
@@ -121,6 +115,24 @@ class WSGIChannel(ServerChannel):
                 text = "".join(traceback.format_exception(error)).encode("utf-8", "replace")
         with contextlib.suppress(ClientDisconnectedError):
             exchange.fail(status, text)
+
+
+def _open_body(exchange: Exchange, environ: dict[str, Any], body: Any, site: Site) -> Any:
+    """Give the application a body that is still coming; return what is to be closed when it has answered, or None."""
+    if site.streams_bodies and exchange.is_body_streamed:
+        environ["wsgi.input"], body = open_streamed_input(exchange)
+    return body
+
+
+def _is_admitted(exchange: Exchange, environ: dict[str, Any], site: Site) -> bool:
+    """Let the site look at the request, and refuse it if it says so."""
+    if site.admit is None:
+        return True
+    if (reason := site.admit(environ)) is not None:
+        exchange.fail("400 Bad Request", reason.encode("utf-8", "replace") + b"\n")
+        return False
+    exchange.note_client(environ["REMOTE_ADDR"])
+    return True
 
 
 def _pass_on(exchange: Exchange, result: Any, environ: dict[str, Any]) -> None:

@@ -43,7 +43,7 @@ mod _native {
     #[pymodule_export]
     use crate::workers::{Orphans, Worker};
     #[pymodule_export]
-    use crate::wsgi::Exchange;
+    use crate::wsgi::{DisconnectProbe, Exchange};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

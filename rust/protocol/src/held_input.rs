@@ -16,7 +16,8 @@ pub(crate) struct Ready<C> {
     pub(crate) kept_bytes: u64,
 }
 
-/// Completed requests in order. The first is on the heap as well: of most connections none is there most of the time.
+/// Completed requests in order. One that comes when none is there goes on the heap as well: of most connections none is
+/// there most of the time.
 #[derive(Debug)]
 pub(crate) struct ReadyRequests<C> {
     first: Option<Box<Ready<C>>>,
@@ -40,16 +41,19 @@ impl<C> ReadyRequests<C> {
 
     pub(crate) fn push(&mut self, ready: Ready<C>) {
         self.bytes += ready.bytes;
-        match self.first {
-            None => self.first = Some(Box::new(ready)),
-            Some(_) => self.rest.push_back(ready),
+        if self.len() == 0 {
+            self.first = Some(Box::new(ready));
+        } else {
+            self.rest.push_back(ready);
         }
     }
 
     pub(crate) fn pop(&mut self) -> Option<Ready<C>> {
-        let ready = *self.first.take()?;
+        let ready = match self.first.take() {
+            Some(first) => *first,
+            None => self.rest.pop_front()?,
+        };
         self.bytes -= ready.bytes;
-        self.first = self.rest.pop_front().map(Box::new);
         if self.rest.is_empty() && self.rest.capacity() > 0 {
             self.rest = VecDeque::new();
         }

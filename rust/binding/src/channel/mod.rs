@@ -16,6 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 use pyo3::exceptions::{PyReferenceError, PyRuntimeError};
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
 use wiretask_engine::connection::Next;
 use wiretask_engine::server::Server as EngineServer;
@@ -26,11 +27,14 @@ use self::output::{try_write, write};
 use self::work::to_python;
 use crate::gil::{self, Section};
 use crate::host::{PythonConnection, is_own};
+use crate::wsgi::DisconnectProbe;
 
 /// The base of `wiretask.ServerChannel`: its connection, and the output of its tasks.
 #[pyclass(frozen, subclass, immutable_type, module = "wiretask._native")]
 pub struct Channel {
     connection: OnceLock<Arc<PythonConnection>>,
+    /// What environs have, once there was one.
+    disconnect_probe: PyOnceLock<Py<DisconnectProbe>>,
 }
 
 impl Channel {
@@ -51,7 +55,7 @@ impl Channel {
     #[new]
     #[pyo3(signature = (*_args, **_kwargs))]
     fn new(_args: &Bound<'_, PyTuple>, _kwargs: Option<&Bound<'_, PyDict>>) -> Self {
-        Self { connection: OnceLock::new() }
+        Self { connection: OnceLock::new(), disconnect_probe: PyOnceLock::new() }
     }
 
     /// Ties channel and connection together; a connection that the server's own `accept` gave begins
@@ -177,8 +181,8 @@ impl Channel {
         Ok(())
     }
 
-    /// The next thing to do for the worker that runs the channel: a request, bytes, a `WORK_` number,
-    /// or `None`; then the output has been sent and the channel may be somebody else's.
+    /// The next thing to do for the worker that runs the channel: a request (of a WSGI server: an exchange, its environ
+    /// and the file that the body is in, or None), bytes, a `WORK_` number, or `None`; then the output has been sent and the channel may be somebody else's.
     fn _next_work(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let Some(connection) = self.own()? else { return Ok(None) };
         loop {
@@ -190,7 +194,7 @@ impl Channel {
                     None => return Ok(None),
                 },
             };
-            if let Some(work) = to_python(py, connection, work)? {
+            if let Some(work) = to_python(py, connection, &self.disconnect_probe, work)? {
                 return Ok(Some(work));
             }
         }

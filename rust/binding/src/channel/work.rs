@@ -2,13 +2,14 @@
 use std::sync::Arc;
 
 use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
 use pyo3::types::PyBytes;
 use wiretask_protocol::channel::Work;
 use wiretask_protocol::native::NativeConsumer;
 
 use crate::consumers;
 use crate::host::PythonConnection;
-use crate::wsgi::Exchange;
+use crate::wsgi::{DisconnectProbe, Exchange};
 
 /// The connection was opened: `handle_connect`.
 const WORK_OPENED: u8 = 1;
@@ -30,6 +31,7 @@ pub const WORK_NUMBERS: [(&str, u8); 4] = [
 pub(super) fn to_python(
     py: Python<'_>,
     connection: &Arc<PythonConnection>,
+    disconnect_probe: &PyOnceLock<Py<DisconnectProbe>>,
     work: Work<NativeConsumer>,
 ) -> PyResult<Option<Py<PyAny>>> {
     let number = match work {
@@ -37,7 +39,9 @@ pub(super) fn to_python(
             let Some(settings) = &connection.core().host.wsgi else {
                 return consumers::wrap(py, NativeConsumer::HttpRequest(request)).map(Some);
             };
-            return Exchange::begun_by(py, settings, connection, request);
+            let probe =
+                disconnect_probe.get_or_try_init(py, || Py::new(py, DisconnectProbe::new(connection)))?;
+            return Exchange::begun_by(py, settings, connection, probe, request);
         }
         Work::Request(consumer) => return consumers::wrap(py, consumer).map(Some),
         Work::Bytes(bytes) => return Ok(Some(PyBytes::new(py, &bytes).into_any().unbind())),

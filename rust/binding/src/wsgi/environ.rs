@@ -11,7 +11,8 @@ use wiretask_protocol::http::framing::BodyFraming;
 use wiretask_protocol::http::grammar::Version;
 use wiretask_protocol::http::request::Request;
 
-use super::header_keys::key_of;
+use super::disconnect_probe::DisconnectProbe;
+use super::header_keys::{entry_of, key_of};
 use super::input::Input;
 use super::remote::address_of;
 use super::settings::WsgiSettings;
@@ -44,6 +45,7 @@ pub fn make<'py>(
     py: Python<'py>,
     settings: &WsgiSettings,
     connection: &Arc<PythonConnection>,
+    disconnect_probe: &Py<DisconnectProbe>,
     request: &Request,
     input: &Input,
 ) -> PyResult<Bound<'py, PyDict>> {
@@ -84,6 +86,8 @@ pub fn make<'py>(
         environ.set_item(intern!(py, "CONTENT_LENGTH"), input.length.to_string())?;
     }
     environ.set_item(intern!(py, "wsgi.input"), &input.object)?;
+    environ.set_item(intern!(py, "wiretask.client_disconnected"), disconnect_probe)?;
+    environ.set_item(intern!(py, "waitress.client_disconnected"), disconnect_probe)?;
     Ok(environ)
 }
 
@@ -97,11 +101,11 @@ fn set_fields(
     let mut count = 0;
     let mut repeated: Vec<Py<PyString>> = Vec::new();
     for (name, value) in request.head().fields() {
-        let Some(key) = key_of(py, name) else { continue };
+        let Some((key, value)) = entry_of(py, name, value) else { continue };
         if key.is_forwarding && settings.drops_forwarding {
             continue;
         }
-        environ.set_item(&key.name, latin1(py, value))?;
+        environ.set_item(&key.name, value)?;
         if environ.len() == before + count {
             // It was there already.
             if !is_among(py, &repeated, &key.name)? {

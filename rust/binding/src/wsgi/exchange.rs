@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict};
+use pyo3::types::PyBytes;
 use wiretask_engine::sent_file::SentFile;
 use wiretask_protocol::channel::{BodyFailure, BodyPiece, CloseReason, MAX_DISCARDED_BYTES};
 use wiretask_protocol::http::answer::{
@@ -23,10 +23,12 @@ use wiretask_protocol::lazy::Lazy;
 use wiretask_protocol::native::NativeConsumer;
 
 use super::access::Hit;
+use super::disconnect_probe::DisconnectProbe;
 use super::environ;
 use super::given_head::{read_head, refusal};
 use super::input::Input;
 use super::settings::WsgiSettings;
+use super::spare_buffer;
 use super::whole_body::Parts;
 use crate::channel::{Disconnected, disconnected, flush, write_all, write_file};
 use crate::date::with_date;
@@ -45,15 +47,12 @@ pub struct Exchange {
     answer: Mutex<Answer>,
     /// The body is to be taken from the connection.
     is_body_streamed: bool,
-    /// The file that the body is in.
-    body_file: Option<Py<PyAny>>,
     /// For the access log; `None`: there is none.
     hit: Option<Hit>,
 }
 
 /// How far the answer is.
 struct Answer {
-    environ: Option<Py<PyDict>>,
     /// What `start_response` said last.
     head: Option<AnswerHead>,
     /// There once the head has been written.
@@ -73,11 +72,13 @@ struct Answer {
 }
 
 impl Exchange {
-    /// The exchange that `request` begins; `None`: it has been answered.
+    /// The exchange that `request` begins, its environ, and the file that its body is in, or None, which is to be
+    /// closed when it has been answered. `None`: it has been.
     pub fn begun_by(
         py: Python<'_>,
         settings: &WsgiSettings,
         connection: &Arc<PythonConnection>,
+        disconnect_probe: &Py<DisconnectProbe>,
         request: Lazy<Request>,
     ) -> PyResult<Option<Py<PyAny>>> {
         let mut request = NativeConsumer::HttpRequest(request);
@@ -86,7 +87,7 @@ impl Exchange {
         let Some(mut request) = request.into_made() else { return Ok(None) };
         let is_lost = body_file.is_err();
         let input = Input::new(py, &request.take_value(), body_file.ok().flatten().as_ref())?;
-        let environ = environ::make(py, settings, connection, &request, &input)?;
+        let environ = environ::make(py, settings, connection, disconnect_probe, &request, &input)?;
         let head = request.head();
         let asking = Asking {
             version: head.version(),
@@ -96,7 +97,6 @@ impl Exchange {
         let is_connect = head.method() == b"CONNECT";
         let is_body_streamed = settings.streams_bodies && connection.is_body_streamed();
         let answer = Answer {
-            environ: Some(environ.unbind()),
             head: None,
             plan: None,
             missing_bytes: 0,
@@ -116,7 +116,6 @@ impl Exchange {
             asking,
             answer: Mutex::new(answer),
             is_body_streamed,
-            body_file: input.into_file(),
             hit,
         };
         if is_lost {
@@ -128,25 +127,21 @@ impl Exchange {
             drop(exchange.fail(py, "501 Not Implemented", b"there is no proxy here\n"));
             return Ok(None);
         }
-        Ok(Some(Py::new(py, exchange)?.into_any()))
+        let begun = (Bound::new(py, exchange)?, environ, input.into_file());
+        Ok(Some(begun.into_pyobject(py)?.into_any().unbind()))
     }
 
     fn lock(&self) -> MutexGuard<'_, Answer> {
         self.answer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Write the head, if it has not been, and say how the answer goes on.
-    fn begin(
-        &self,
-        answer: &mut Answer,
-        whole_length: Option<u64>,
-        out: &mut Vec<u8>,
-    ) -> PyResult<AnswerPlan> {
+    /// Say how the answer goes on, and give out its head, unless that has been done.
+    fn begin(&self, answer: &mut Answer, whole_length: Option<u64>) -> PyResult<(AnswerPlan, Vec<u8>)> {
         if let Some(plan) = answer.plan {
-            return Ok(plan);
+            return Ok((plan, Vec::new()));
         }
         let whole_length = answer.known_length.or(whole_length);
-        let Some(head) = &answer.head else {
+        let Some(head) = &mut answer.head else {
             return Err(PyAssertionError::new_err(
                 "start_response() was not called before the first part of the body",
             ));
@@ -159,12 +154,12 @@ impl Exchange {
         let asking = Asking { keep_alive: self.asking.keep_alive && !is_last, ..self.asking };
         let plan = head.plan(asking, whole_length);
         let ident = self.ident();
-        with_date(|date| head.write(asking, plan, whole_length, ServerFields { date, ident }, out));
+        let out = with_date(|date| head.complete(asking, plan, whole_length, ServerFields { date, ident }));
         answer.plan = Some(plan);
         if let AnswerBody::Length(length) = plan.body {
             answer.missing_bytes = length;
         }
-        Ok(plan)
+        Ok((plan, out))
     }
 
     fn ident(&self) -> &[u8] {
@@ -173,16 +168,14 @@ impl Exchange {
 
     /// Write a part of the body; what does not belong to it is counted and left out.
     fn add_part(&self, py: Python<'_>, data: &[u8]) -> PyResult<()> {
-        let mut out = Vec::new();
         let mut part = data;
-        let is_large;
-        {
+        let (out, is_large) = {
             let mut answer = self.lock();
             if answer.is_ended {
                 // What comes now would stand before the next answer, which may be for somebody else.
                 return Err(PyRuntimeError::new_err("the answer has ended: nothing can be added to it"));
             }
-            let plan = self.begin(&mut answer, None, &mut out)?;
+            let (plan, mut out) = self.begin(&mut answer, None)?;
             match plan.body {
                 AnswerBody::Nothing => part = b"",
                 AnswerBody::Length(_) => {
@@ -194,13 +187,14 @@ impl Exchange {
                 AnswerBody::Chunked | AnswerBody::UntilClose => {}
             }
             answer.body_bytes += part.len() as u64;
-            is_large = part.len() > MAX_JOINED_BYTES && plan.body != AnswerBody::Chunked;
+            let is_large = part.len() > MAX_JOINED_BYTES && plan.body != AnswerBody::Chunked;
             match plan.body {
                 AnswerBody::Chunked => encode::chunk(part, &mut out),
                 _ if !is_large => out.extend_from_slice(part),
                 _ => {}
             }
-        }
+            (out, is_large)
+        };
         let sent = self.send(py, &out).and_then(|()| if is_large { self.send(py, part) } else { Ok(()) });
         if sent.is_err() {
             self.lock().body_bytes -= part.len() as u64;
@@ -262,26 +256,7 @@ impl Drop for Exchange {
 
 #[pymethods]
 impl Exchange {
-    /// The environ of the request, once; it is the caller's.
-    fn take_environ(slf: &Bound<'_, Self>) -> PyResult<Py<PyDict>> {
-        let py = slf.py();
-        let environ = slf.get().lock().environ.take();
-        let Some(environ) = environ else {
-            return Err(PyRuntimeError::new_err("the environ has been taken"));
-        };
-        // From here on, so that nothing is in a circle.
-        let is_disconnected = slf.getattr(intern!(py, "client_disconnected"))?;
-        environ.bind(py).set_item(intern!(py, "wiretask.client_disconnected"), &is_disconnected)?;
-        environ.bind(py).set_item(intern!(py, "waitress.client_disconnected"), is_disconnected)?;
-        Ok(environ)
-    }
-
-    /// Whether the client has gone, or sends nothing more: `environ["wiretask.client_disconnected"]()`.
-    fn client_disconnected(&self) -> bool {
-        !is_own(&self.connection) || self.connection.is_peer_gone() || self.connection.is_closed()
-    }
-
-    /// Begin the answer; WSGI's `start_response`. Return WSGI's `write`. PEP 3333 has all arguments passed by position;
+    /// Begin the answer: it is its own `start_response`. Return WSGI's `write`. PEP 3333 has all arguments passed by position;
     /// `exc_info` is passed by name all the same, and other servers take it.
     ///
     /// Raises:
@@ -291,7 +266,7 @@ impl Exchange {
     ///     The exception in `exc_info`, if the head has been sent.
     /// After failure: as if it had not been called.
     #[pyo3(signature = (status, headers, /, exc_info=None))]
-    fn start_response<'py>(
+    fn __call__<'py>(
         slf: &Bound<'py, Self>,
         status: &Bound<'py, PyAny>,
         headers: &Bound<'py, PyAny>,
@@ -333,16 +308,15 @@ impl Exchange {
     fn finish(&self, py: Python<'_>, result: &Bound<'_, PyAny>) -> PyResult<bool> {
         let Some(parts) = Parts::of(result) else { return Ok(false) };
         let Some(length) = parts.length() else { return Ok(false) };
-        let mut out = Vec::with_capacity(512);
         let mut is_large = false;
-        let plan = {
+        let (plan, out) = {
             let mut answer = self.lock();
             let Some(head) = &answer.head else { return Ok(false) };
             let is_as_announced = head.content_length().is_none_or(|announced| announced == length);
             if answer.plan.is_some() || !(is_as_announced || self.asking.is_head) {
                 return Ok(false);
             }
-            let plan = self.begin(&mut answer, Some(length), &mut out)?;
+            let (plan, mut out) = self.begin(&mut answer, Some(length))?;
             answer.missing_bytes = 0;
             answer.is_ended = true;
             if plan.body != AnswerBody::Nothing {
@@ -355,9 +329,10 @@ impl Exchange {
                     })?;
                 }
             }
-            plan
+            (plan, out)
         };
         let mut sent = self.send(py, &out);
+        spare_buffer::keep(out);
         if is_large && sent.is_ok() {
             let mut missing_bytes = length;
             sent = parts.each(|part| {
@@ -398,20 +373,19 @@ impl Exchange {
     ///     ClientDisconnectedError: the client has gone.
     #[pyo3(signature = (descriptor, offset, length, /))]
     fn send_file(&self, py: Python<'_>, descriptor: i32, offset: u64, length: u64) -> PyResult<bool> {
-        let mut out = Vec::with_capacity(512);
         // Before the head is written, behind which there has to be a body. It may be read where it cannot be sent.
         // SAFETY: the caller's descriptor is open for as long as this call lasts; it is only borrowed.
         let Ok(file) = unsafe { BorrowedFd::borrow_raw(descriptor) }.try_clone_to_owned() else {
             return Ok(false);
         };
         let file = Arc::new(SentFile::new(file));
-        let (plan, part) = {
+        let (plan, out, part) = {
             let mut answer = self.lock();
             let announced = answer.head.as_ref().and_then(AnswerHead::content_length);
             if answer.plan.is_some() || announced.is_some_and(|announced| announced > length) {
                 return Ok(false);
             }
-            let plan = self.begin(&mut answer, Some(length), &mut out)?;
+            let (plan, out) = self.begin(&mut answer, Some(length))?;
             answer.missing_bytes = 0;
             answer.is_ended = true;
             let part = match plan.body {
@@ -419,7 +393,7 @@ impl Exchange {
                 _ => 0,
             };
             answer.body_bytes = part;
-            (plan, part)
+            (plan, out, part)
         };
         let sent = self.send(py, &out).and_then(|()| {
             if part == 0 {
@@ -442,18 +416,17 @@ impl Exchange {
     ///     AssertionError: `start_response` was not called.
     ///     ValueError: the body is shorter than its Content-Length; the connection is closing.
     fn end(&self, py: Python<'_>) -> PyResult<()> {
-        let mut out = Vec::new();
-        let (plan, missing) = {
+        let (plan, out, missing) = {
             let mut answer = self.lock();
             if answer.is_ended {
                 return Ok(());
             }
-            let plan = self.begin(&mut answer, Some(0), &mut out)?;
+            let (plan, mut out) = self.begin(&mut answer, Some(0))?;
             answer.is_ended = true;
             if plan.body == AnswerBody::Chunked {
                 out.extend_from_slice(b"0\r\n\r\n");
             }
-            (plan, answer.missing_bytes)
+            (plan, out, answer.missing_bytes)
         };
         let sent = self.send(py, &out);
         self.log_end(sent.is_ok() && missing == 0);
@@ -480,7 +453,8 @@ impl Exchange {
             }
             answer.is_ended = true;
             if answer.plan.is_none() {
-                let mut head = AnswerHead::new(status.as_bytes()).map_err(|fault| refusal(fault, status))?;
+                let mut head =
+                    AnswerHead::new(status.as_bytes(), Vec::new()).map_err(|fault| refusal(fault, status))?;
                 let mut length = Vec::new();
                 write_decimal(text.len() as u64, &mut length);
                 for (name, value) in
@@ -488,12 +462,11 @@ impl Exchange {
                 {
                     head.add(name, value).map_err(|fault| refusal(fault, status))?;
                 }
-                answer.head = Some(head);
                 let asking = Asking { keep_alive: false, ..self.asking };
-                let Some(head) = &answer.head else { return Ok(()) };
                 let plan = head.plan(asking, None);
                 let ident = self.ident();
-                with_date(|date| head.write(asking, plan, None, ServerFields { date, ident }, &mut out));
+                out = with_date(|date| head.complete(asking, plan, None, ServerFields { date, ident }));
+                answer.head = Some(head);
                 if plan.body != AnswerBody::Nothing {
                     out.extend_from_slice(text);
                     answer.body_bytes = text.len() as u64;
@@ -577,12 +550,6 @@ impl Exchange {
                 }
             }
         }
-    }
-
-    /// The file that the body of the request is in, to be closed when it has been answered; None: there is none.
-    #[getter]
-    fn body_file(&self, py: Python<'_>) -> Option<Py<PyAny>> {
-        self.body_file.as_ref().map(|file| file.clone_ref(py))
     }
 
     /// The status that says what the client did wrong in the body, after `receive_body` has raised; else None.

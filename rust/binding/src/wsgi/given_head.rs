@@ -5,13 +5,16 @@ use pyo3::prelude::*;
 use pyo3::types::{PyList, PyString, PyTuple};
 use wiretask_protocol::http::answer::{AnswerFault, AnswerHead};
 
+use super::spare_buffer;
+
 /// Read what an application passes to `start_response`.
 ///
 /// # Errors
 /// `TypeError`, `ValueError`: something cannot be sent; the error names it.
 pub fn read_head(status: &Bound<'_, PyAny>, headers: &Bound<'_, PyAny>) -> PyResult<AnswerHead> {
     let mut head = with_text(status, "the status", |text| {
-        AnswerHead::new(text).map_err(|fault| refusal(fault, &String::from_utf8_lossy(text)))
+        AnswerHead::new(text, spare_buffer::take())
+            .map_err(|fault| refusal(fault, &String::from_utf8_lossy(text)))
     })?;
     let Ok(headers) = headers.cast::<PyList>() else {
         let kind = headers.get_type();

@@ -1,7 +1,7 @@
 //! The names of header fields as an environ has them: `HTTP_USER_AGENT` for `User-Agent`.
 //!
-//! Strategy: the keys that were made are kept, for as long as there are not too many of them: clients send the same
-//! few names, written the same way, again and again.
+//! Strategy: the keys that were made are kept, for as long as there are not too many of them, each with the value that
+//! it had last: clients send the same few names, written the same way, again and again, and often the same values.
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Mutex;
@@ -10,11 +10,17 @@ use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::PyString;
 
+use crate::latin1::latin1;
+
 /// So many are kept, and interned; what a hostile client makes up cannot grow without end. (CPython 3.12 never lets
 /// an interned str go.)
 const MAX_KEYS: usize = 512;
 /// Longer ones are made anew each time.
 const MAX_NAME_BYTES: usize = 64;
+/// Longer values are not kept.
+const MAX_VALUE_BYTES: usize = 256;
+/// What these say is for nobody but the application: it is not kept.
+const SECRETS: [&str; 3] = ["HTTP_AUTHORIZATION", "HTTP_COOKIE", "HTTP_PROXY_AUTHORIZATION"];
 
 /// What clients send most. These are kept from the start, whatever others make up; in lower case, too.
 const COMMON_NAMES: [&str; 34] = [
@@ -54,7 +60,7 @@ const COMMON_NAMES: [&str; 34] = [
     "X-Requested-With",
 ];
 
-type Keys = HashMap<Box<[u8]>, Option<Key>, BuildHasherDefault<Fnv>>;
+type Keys = HashMap<Box<[u8]>, Option<Known>, BuildHasherDefault<Fnv>>;
 
 /// The key of a field.
 pub struct Key {
@@ -67,6 +73,29 @@ pub struct Key {
 impl Key {
     fn clone_ref(&self, py: Python<'_>) -> Self {
         Self { name: self.name.clone_ref(py), is_forwarding: self.is_forwarding }
+    }
+}
+
+/// A key that is kept.
+struct Known {
+    key: Key,
+    is_secret: bool,
+    /// ASCII only.
+    last_value: Option<Py<PyString>>,
+}
+
+impl Known {
+    fn value<'py>(&mut self, py: Python<'py>, value: &[u8]) -> Bound<'py, PyString> {
+        if let Some(last) = &self.last_value
+            && last.bind(py).to_str().is_ok_and(|last| last.as_bytes() == value)
+        {
+            return last.bind(py).clone();
+        }
+        let text = latin1(py, value);
+        if value.len() <= MAX_VALUE_BYTES && !self.is_secret && value.is_ascii() {
+            self.last_value = Some(text.clone().unbind());
+        }
+        text
     }
 }
 
@@ -97,23 +126,41 @@ static KEYS: PyOnceLock<Mutex<Keys>> = PyOnceLock::new();
 /// for the one with a hyphen, which a proxy may have vouched for; and `Proxy`, of which libraries take the key for a
 /// setting of the process (CVE-2016-5385).
 pub fn key_of(py: Python<'_>, name: &[u8]) -> Option<Key> {
+    with_key(py, name, |key, _| key)
+}
+
+/// The key of a field, as `key_of` has it, and its value.
+pub fn entry_of<'py>(py: Python<'py>, name: &[u8], value: &[u8]) -> Option<(Key, Bound<'py, PyString>)> {
+    with_key(py, name, |key, known| {
+        let value = known.map_or_else(|| latin1(py, value), |known| known.value(py, value));
+        (key, value)
+    })
+}
+
+fn with_key<R>(py: Python<'_>, name: &[u8], look: impl FnOnce(Key, Option<&mut Known>) -> R) -> Option<R> {
     let keys = KEYS.get_or_init(py, || Mutex::new(common_keys(py)));
     // Never waits: whoever has the lock holds the interpreter, and runs no Python.
     let mut keys = keys.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    if let Some(key) = keys.get(name) {
-        return key.as_ref().map(|key| key.clone_ref(py));
+    if let Some(known) = keys.get_mut(name) {
+        return known.as_mut().map(|known| look(known.key.clone_ref(py), Some(known)));
     }
     let is_kept = name.len() <= MAX_NAME_BYTES && keys.len() < MAX_KEYS;
     let key = make_key(py, name, is_kept);
     if is_kept {
-        keys.insert(name.into(), key.as_ref().map(|key| key.clone_ref(py)));
+        keys.insert(name.into(), key.as_ref().map(|key| keep(py, key)));
     }
-    key
+    key.map(|key| look(key, None))
+}
+
+fn keep(py: Python<'_>, key: &Key) -> Known {
+    let is_secret = key.name.bind(py).to_str().is_ok_and(|name| SECRETS.contains(&name));
+    Known { key: key.clone_ref(py), is_secret, last_value: None }
 }
 
 fn common_keys(py: Python<'_>) -> Keys {
     let spellings = COMMON_NAMES.iter().flat_map(|name| [(*name).to_owned(), name.to_ascii_lowercase()]);
-    spellings.map(|name| (Box::from(name.as_bytes()), make_key(py, name.as_bytes(), true))).collect()
+    let known = |name: &[u8]| make_key(py, name, true).map(|key| keep(py, &key));
+    spellings.map(|name| (Box::from(name.as_bytes()), known(name.as_bytes()))).collect()
 }
 
 fn make_key(py: Python<'_>, name: &[u8], is_kept: bool) -> Option<Key> {

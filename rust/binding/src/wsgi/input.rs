@@ -4,7 +4,7 @@ use std::os::fd::AsRawFd;
 
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
-use pyo3::types::{PyBytes, PyType};
+use pyo3::types::{PyBytes, PyTuple, PyType};
 use wiretask_engine::body_files::BodyFile;
 
 /// The body of a request, to be read by the application.
@@ -37,8 +37,22 @@ impl Input {
 fn in_memory(py: Python<'_>, body: &[u8]) -> PyResult<Py<PyAny>> {
     static CLASS: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let class = CLASS.import(py, "io", "BytesIO")?;
-    let object = if body.is_empty() { class.call0() } else { class.call1((PyBytes::new(py, body),)) };
-    Ok(object?.unbind())
+    if body.is_empty() {
+        return empty(class).map(Bound::unbind);
+    }
+    Ok(class.call1((PyBytes::new(py, body),))?.unbind())
+}
+
+/// `class.__new__(class)`, which is a whole `BytesIO` that is empty; its `__init__` would do nothing to it.
+fn empty<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
+    let arguments = PyTuple::empty(class.py());
+    // SAFETY: the class is alive, so its fields can be read; `tp_new` is given the class itself, an empty tuple and no
+    // dict, as it may be, and returns a new reference, or null with an exception.
+    unsafe {
+        let Some(new) = (*class.as_type_ptr()).tp_new else { return class.call0() };
+        let object = new(class.as_type_ptr(), arguments.as_ptr(), std::ptr::null_mut());
+        Bound::from_owned_ptr_or_err(class.py(), object)
+    }
 }
 
 fn open(py: Python<'_>, file: &BodyFile) -> PyResult<Py<PyAny>> {

@@ -4,6 +4,7 @@
 //! Rust frame lies below it. Nothing here runs Python code, or drops the last reference to an application's object.
 //! Source: PEP 3333.
 mod access;
+mod disconnect_probe;
 mod environ;
 mod exchange;
 mod given_head;
@@ -11,8 +12,10 @@ mod header_keys;
 mod input;
 mod remote;
 mod settings;
+mod spare_buffer;
 mod whole_body;
 
 pub use access::peer_of;
+pub use disconnect_probe::DisconnectProbe;
 pub use exchange::Exchange;
 pub use settings::WsgiSettings;

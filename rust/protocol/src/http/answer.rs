@@ -8,6 +8,9 @@ use super::grammar::{Version, decimal, is_field_value, is_token, trim};
 use alloc::vec::Vec;
 use core::fmt;
 
+/// A small answer fits, with its body.
+const USUAL_BYTES: usize = 512;
+
 /// Whether a field is for one connection, and so for the server alone to set.
 fn is_hop_by_hop(name: &[u8]) -> bool {
     let is = |hop: &[u8]| name.eq_ignore_ascii_case(hop);
@@ -109,11 +112,11 @@ pub struct AnswerHead {
 }
 
 impl AnswerHead {
-    /// One with this status, such as `404 Not Found`.
+    /// One with this status, such as `404 Not Found`, written into `bytes`, whose memory it takes over.
     ///
     /// # Errors
     /// [`AnswerFault::Status`]; also for 1xx, which is no final answer.
-    pub fn new(status: &[u8]) -> Result<Self, AnswerFault> {
+    pub fn new(status: &[u8], mut bytes: Vec<u8>) -> Result<Self, AnswerFault> {
         let (code, reason) = match status.split_at_checked(3) {
             Some((code, [])) => (code, &b""[..]),
             Some((code, [b' ', reason @ ..])) => (code, reason),
@@ -124,7 +127,8 @@ impl AnswerHead {
         if !is_field_value(reason) {
             return Err(AnswerFault::Status);
         }
-        let mut bytes = Vec::with_capacity(256);
+        bytes.clear();
+        bytes.reserve(USUAL_BYTES);
         bytes.extend_from_slice(b"HTTP/1.1 ");
         bytes.extend_from_slice(code);
         bytes.push(b' ');
@@ -149,7 +153,7 @@ impl AnswerHead {
     /// # Errors
     /// What is wrong with it; the head is as it was.
     pub fn add(&mut self, name: &[u8], value: &[u8]) -> Result<(), AnswerFault> {
-        if !is_token(name) {
+        if !matches!(name, b"Content-Type" | b"Content-Length") && !is_token(name) {
             return Err(AnswerFault::FieldName);
         }
         if !is_field_value(value) {
@@ -159,7 +163,7 @@ impl AnswerHead {
         match name.len() {
             4 => self.has_date |= name.eq_ignore_ascii_case(b"date"),
             6 if name.eq_ignore_ascii_case(b"server") => self.has_server = true,
-            14 if name.eq_ignore_ascii_case(b"content-length") => {
+            14 if name == b"Content-Length" || name.eq_ignore_ascii_case(b"content-length") => {
                 let length = decimal(value).ok_or(AnswerFault::ContentLength)?;
                 if self.content_length.replace(length).is_some() {
                     return Err(AnswerFault::ContentLength);
@@ -192,19 +196,18 @@ impl AnswerHead {
         }
     }
 
-    /// Write the whole head.
+    /// Complete the head and give it away; what is left of this one knows its status and length.
     ///
     /// `whole_length` as for [`AnswerHead::plan`]; what answers HEAD announces it too, as it would to GET.
-    pub fn write(
-        &self,
+    pub fn complete(
+        &mut self,
         asking: Asking,
         plan: AnswerPlan,
         whole_length: Option<u64>,
         server: ServerFields<'_>,
-        out: &mut Vec<u8>,
-    ) {
-        out.reserve(self.bytes.len() + 160);
-        out.extend_from_slice(&self.bytes);
+    ) -> Vec<u8> {
+        let mut out = core::mem::take(&mut self.bytes);
+        out.reserve(160);
         let known = whole_length.filter(|length| !(asking.is_head && *length == 0));
         // A 204 must not have one; a 304 tells that of the 200 it stands for, which only the application knows.
         let length = match self.status {
@@ -214,7 +217,7 @@ impl AnswerHead {
         };
         if let Some(length) = length {
             out.extend_from_slice(b"Content-Length: ");
-            write_decimal(length, out);
+            write_decimal(length, &mut out);
             out.extend_from_slice(b"\r\n");
         } else if plan.body == AnswerBody::Chunked {
             out.extend_from_slice(b"Transfer-Encoding: chunked\r\n");
@@ -235,6 +238,7 @@ impl AnswerHead {
             out.extend_from_slice(b"\r\n");
         }
         out.extend_from_slice(b"\r\n");
+        out
     }
 }
 
@@ -272,13 +276,12 @@ mod tests {
         asking: Asking,
         whole: Option<u64>,
     ) -> (AnswerPlan, String) {
-        let mut head = AnswerHead::new(status.as_bytes()).unwrap();
+        let mut head = AnswerHead::new(status.as_bytes(), Vec::new()).unwrap();
         for (name, value) in fields {
             head.add(name.as_bytes(), value.as_bytes()).unwrap();
         }
         let plan = head.plan(asking, whole);
-        let mut out = Vec::new();
-        head.write(asking, plan, whole, SERVER, &mut out);
+        let out = head.complete(asking, plan, whole, SERVER);
         (plan, String::from_utf8(out).unwrap())
     }
 
@@ -335,9 +338,13 @@ mod tests {
             "200 a\0",
             "+20 x",
         ] {
-            assert_eq!(AnswerHead::new(status.as_bytes()).err(), Some(AnswerFault::Status), "{status}");
+            assert_eq!(
+                AnswerHead::new(status.as_bytes(), Vec::new()).err(),
+                Some(AnswerFault::Status),
+                "{status}"
+            );
         }
-        let mut head = AnswerHead::new(b"200 OK").unwrap();
+        let mut head = AnswerHead::new(b"200 OK", Vec::new()).unwrap();
         for (name, value, fault) in [
             ("", "b", AnswerFault::FieldName),
             ("A b", "c", AnswerFault::FieldName),

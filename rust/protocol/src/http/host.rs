@@ -5,6 +5,7 @@ use super::grammar::{ByteSet, decimal, hex_digit};
 use core::net::Ipv6Addr;
 
 static UNRESERVED_OR_DELIMITER: ByteSet = ByteSet::alphanumeric_and(b"-._~!$&'()*+,;=");
+static NAME: ByteSet = ByteSet::alphanumeric_and(b"-._~!$&'()*+,;=%");
 
 /// Split `host[:port]`; `None` if it is not that. Brackets belong to the host. No user information.
 ///
@@ -12,7 +13,7 @@ static UNRESERVED_OR_DELIMITER: ByteSet = ByteSet::alphanumeric_and(b"-._~!$&'()
 pub fn split_authority(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let host_len = match bytes {
         [b'[', ..] => bytes.iter().position(|byte| *byte == b']')? + 1,
-        _ => bytes.iter().position(|byte| *byte == b':').unwrap_or(bytes.len()),
+        _ => bytes.iter().position(|byte| !NAME.has(*byte)).unwrap_or(bytes.len()),
     };
     let (host, rest) = bytes.split_at(host_len);
     let port = match rest {
@@ -23,14 +24,10 @@ pub fn split_authority(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let is_host = match host {
         [b'[', address @ .., b']'] => is_ip_literal(address),
         [] => port.is_none(),
-        name => is_name(name),
+        name => are_escapes_whole(name),
     };
     let is_port = port.is_none_or(|port| port.is_empty() || decimal(port).is_some_and(|port| port <= 65_535));
     (is_host && is_port).then_some((host, port))
-}
-
-fn is_name(bytes: &[u8]) -> bool {
-    are_escapes_whole(bytes) && bytes.iter().all(|byte| *byte == b'%' || UNRESERVED_OR_DELIMITER.has(*byte))
 }
 
 /// Whether every percent sign is followed by two hexadecimal digits.
