@@ -1,5 +1,5 @@
 //! `DisconnectProbe`: what an environ has as `wiretask.client_disconnected`, one for each connection.
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use pyo3::prelude::*;
 
@@ -8,13 +8,14 @@ use crate::host::{PythonConnection, is_own};
 /// Tells an application whether its client is still there: `environ["wiretask.client_disconnected"]()`.
 #[pyclass(frozen, immutable_type, module = "wiretask._native")]
 pub struct DisconnectProbe {
-    connection: Arc<PythonConnection>,
+    /// Weak: an environ may be kept for long.
+    connection: Weak<PythonConnection>,
 }
 
 impl DisconnectProbe {
     /// The one of this connection.
     pub fn new(connection: &Arc<PythonConnection>) -> Self {
-        Self { connection: Arc::clone(connection) }
+        Self { connection: Arc::downgrade(connection) }
     }
 }
 
@@ -22,6 +23,8 @@ impl DisconnectProbe {
 impl DisconnectProbe {
     /// Whether the client has gone, or sends nothing more. Threads: any, at any time.
     fn __call__(&self) -> bool {
-        !is_own(&self.connection) || self.connection.is_peer_gone() || self.connection.is_closed()
+        self.connection.upgrade().is_none_or(|connection| {
+            !is_own(&connection) || connection.is_peer_gone() || connection.is_closed()
+        })
     }
 }
