@@ -18,7 +18,9 @@ impl<C: StreamConsumer> ChannelState<C> {
         if self.output.unsent_bytes() == 0 {
             self.progress_ms = now_ms;
         }
-        self.note_answer();
+        if !data.is_empty() {
+            self.note_answer();
+        }
         self.output.push(data, &limits.output);
         Taken::All
     }
@@ -34,7 +36,9 @@ impl<C: StreamConsumer> ChannelState<C> {
         if self.output.unsent_bytes() == 0 {
             self.progress_ms = now_ms;
         }
-        self.note_answer();
+        if range.length > 0 {
+            self.note_answer();
+        }
         self.output.push_file(range);
         Taken::All
     }

@@ -1,7 +1,7 @@
 //! What a channel answers by itself: refusals, and the word that a peer waits for. By example, with HTTP requests.
 use super::{ROOMY, State, send_all};
 use wiretask_protocol::channel::{
-    Action, ChannelLimits, ChannelMode, CloseReason, Refusal, Taken, Timeout, Work,
+    Action, BodyPiece, ChannelLimits, ChannelMode, CloseReason, Refusal, Taken, Timeout, Work,
 };
 use wiretask_protocol::error::ErrorKind;
 use wiretask_protocol::limits::HttpLimits;
@@ -199,6 +199,19 @@ fn the_word_comes_behind_the_answers_to_what_came_before() {
     serve_one(&mut state);
     assert!(state.needs_owner(&LIMITS));
     assert_eq!(action(&mut state), Some(Action::GoAhead));
+}
+
+#[test]
+fn an_answer_begins_with_its_first_byte_and_not_before() {
+    for (written, needs_go_ahead) in [(&b""[..], true), (b"x", false)] {
+        let mut state = new_state(ChannelMode { streams_bodies: true, ..ANSWERING });
+        feed(&mut state, WAITING);
+        assert_eq!(action(&mut state), Some(Action::StartTask));
+        assert!(matches!(state.next_work(make, &LIMITS, 0), Some(Work::Request(_))));
+        assert!(state.is_body_streamed());
+        assert_eq!(state.handle_task_output(written, &LIMITS, 0), Taken::All);
+        assert_eq!(state.take_body(10, 0), BodyPiece::Wait { needs_go_ahead });
+    }
 }
 
 #[test]
