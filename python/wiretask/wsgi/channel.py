@@ -74,7 +74,7 @@ class WSGIChannel(ServerChannel):
                     self._handle_event(work)
                     continue
                 exchange, environ, body = work
-                work = None  # what an application lets go of is nobody's
+                work = None  # or it would hold what the application lets go of
                 try:
                     if is_guarded:
                         body = _open_body(exchange, environ, body, site)

@@ -182,7 +182,8 @@ impl Channel {
     }
 
     /// The next thing to do for the worker that runs the channel: a request (of a WSGI server: an exchange, its environ
-    /// and the file that the body is in, or None), bytes, a `WORK_` number, or `None`; then the output has been sent and the channel may be somebody else's.
+    /// and the file that the body is in, or None), bytes, a `WORK_` number, or `None`; then the output has been sent and
+    /// the channel may be somebody else's.
     fn _next_work(&self, py: Python<'_>) -> PyResult<Option<Py<PyAny>>> {
         let Some(connection) = self.own()? else { return Ok(None) };
         loop {

@@ -12,7 +12,7 @@ use wiretask_protocol::http::grammar::Version;
 use wiretask_protocol::http::request::Request;
 
 use super::disconnect_probe::DisconnectProbe;
-use super::header_keys::{entry_of, key_of};
+use super::header_entries::{entry_of, key_of};
 use super::input::Input;
 use super::remote::address_of;
 use super::settings::WsgiSettings;

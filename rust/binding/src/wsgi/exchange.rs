@@ -256,8 +256,8 @@ impl Drop for Exchange {
 
 #[pymethods]
 impl Exchange {
-    /// Begin the answer: it is its own `start_response`. Return WSGI's `write`. PEP 3333 has all arguments passed by position;
-    /// `exc_info` is passed by name all the same, and other servers take it.
+    /// Begin the answer: it is its own `start_response`. Return WSGI's `write`. PEP 3333 has all arguments passed by
+    /// position; `exc_info` is passed by name all the same, and other servers take it.
     ///
     /// Raises:
     ///     TypeError: status, a name or a value is no str, or headers no list of tuples of two.

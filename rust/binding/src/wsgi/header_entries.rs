@@ -1,7 +1,8 @@
-//! The names of header fields as an environ has them: `HTTP_USER_AGENT` for `User-Agent`.
+//! Header fields as an environ has them: `HTTP_USER_AGENT` for `User-Agent`, and its value.
 //!
-//! Strategy: the keys that were made are kept, for as long as there are not too many of them, each with the value that
-//! it had last: clients send the same few names, written the same way, again and again, and often the same values.
+//! Strategy: the keys that were made are kept, for as long as there are not too many of them: clients send the same
+//! few names, written the same way, again and again; some of these, always with the same values, which are kept too.
+//! Of no other field is a value kept: it may be a secret.
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Mutex;
@@ -19,35 +20,21 @@ const MAX_KEYS: usize = 512;
 const MAX_NAME_BYTES: usize = 64;
 /// Longer values are not kept.
 const MAX_VALUE_BYTES: usize = 256;
-/// What these say is for nobody but the application: it is not kept.
-const SECRETS: [&str; 3] = ["HTTP_AUTHORIZATION", "HTTP_COOKIE", "HTTP_PROXY_AUTHORIZATION"];
-
-/// What clients send most. These are kept from the start, whatever others make up; in lower case, too.
-const COMMON_NAMES: [&str; 34] = [
+/// What clients send most, and with the same values: the last one is kept. None of these says who somebody is.
+const REPEATED_NAMES: [&str; 21] = [
     "Accept",
     "Accept-Charset",
     "Accept-Encoding",
     "Accept-Language",
-    "Authorization",
     "Cache-Control",
     "Connection",
-    "Content-Length",
     "Content-Type",
-    "Cookie",
     "DNT",
     "Expect",
-    "Forwarded",
     "Host",
-    "If-Match",
-    "If-Modified-Since",
-    "If-None-Match",
-    "If-Range",
     "Keep-Alive",
-    "Origin",
     "Pragma",
     "Priority",
-    "Range",
-    "Referer",
     "Sec-Fetch-Dest",
     "Sec-Fetch-Mode",
     "Sec-Fetch-Site",
@@ -55,9 +42,25 @@ const COMMON_NAMES: [&str; 34] = [
     "Transfer-Encoding",
     "Upgrade-Insecure-Requests",
     "User-Agent",
+    "X-Requested-With",
+];
+
+/// What clients send as often, with values that are others' affair or change. The keys of these and the ones above are
+/// kept from the start, whatever others make up; in lower case, too.
+const COMMON_NAMES: [&str; 13] = [
+    "Authorization",
+    "Content-Length",
+    "Cookie",
+    "Forwarded",
+    "If-Match",
+    "If-Modified-Since",
+    "If-None-Match",
+    "If-Range",
+    "Origin",
+    "Range",
+    "Referer",
     "X-Forwarded-For",
     "X-Forwarded-Proto",
-    "X-Requested-With",
 ];
 
 type Keys = HashMap<Box<[u8]>, Option<Known>, BuildHasherDefault<Fnv>>;
@@ -79,7 +82,7 @@ impl Key {
 /// A key that is kept.
 struct Known {
     key: Key,
-    is_secret: bool,
+    is_repeated: bool,
     /// ASCII only.
     last_value: Option<Py<PyString>>,
 }
@@ -92,7 +95,7 @@ impl Known {
             return last.bind(py).clone();
         }
         let text = latin1(py, value);
-        if value.len() <= MAX_VALUE_BYTES && !self.is_secret && value.is_ascii() {
+        if self.is_repeated && value.len() <= MAX_VALUE_BYTES && value.is_ascii() {
             self.last_value = Some(text.clone().unbind());
         }
         text
@@ -147,20 +150,26 @@ fn with_key<R>(py: Python<'_>, name: &[u8], look: impl FnOnce(Key, Option<&mut K
     let is_kept = name.len() <= MAX_NAME_BYTES && keys.len() < MAX_KEYS;
     let key = make_key(py, name, is_kept);
     if is_kept {
-        keys.insert(name.into(), key.as_ref().map(|key| keep(py, key)));
+        keys.insert(name.into(), key.as_ref().map(|key| keep(py, key, false)));
     }
     key.map(|key| look(key, None))
 }
 
-fn keep(py: Python<'_>, key: &Key) -> Known {
-    let is_secret = key.name.bind(py).to_str().is_ok_and(|name| SECRETS.contains(&name));
-    Known { key: key.clone_ref(py), is_secret, last_value: None }
+fn keep(py: Python<'_>, key: &Key, is_repeated: bool) -> Known {
+    Known { key: key.clone_ref(py), is_repeated, last_value: None }
 }
 
 fn common_keys(py: Python<'_>) -> Keys {
-    let spellings = COMMON_NAMES.iter().flat_map(|name| [(*name).to_owned(), name.to_ascii_lowercase()]);
-    let known = |name: &[u8]| make_key(py, name, true).map(|key| keep(py, &key));
-    spellings.map(|name| (Box::from(name.as_bytes()), known(name.as_bytes()))).collect()
+    let names = REPEATED_NAMES.map(|name| (name, true)).into_iter();
+    let names = names.chain(COMMON_NAMES.map(|name| (name, false)));
+    let spellings = names.flat_map(|(name, is_repeated)| {
+        [name.to_owned(), name.to_ascii_lowercase()].map(|name| (name, is_repeated))
+    });
+    let known = |(name, is_repeated): (String, bool)| {
+        let key = make_key(py, name.as_bytes(), true);
+        (Box::from(name.as_bytes()), key.map(|key| keep(py, &key, is_repeated)))
+    };
+    spellings.map(known).collect()
 }
 
 fn make_key(py: Python<'_>, name: &[u8], is_kept: bool) -> Option<Key> {

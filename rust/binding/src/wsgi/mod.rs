@@ -8,7 +8,7 @@ mod disconnect_probe;
 mod environ;
 mod exchange;
 mod given_head;
-mod header_keys;
+mod header_entries;
 mod input;
 mod remote;
 mod settings;
