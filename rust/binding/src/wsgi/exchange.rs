@@ -7,17 +7,16 @@
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTimeoutError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyAssertionError, PyRuntimeError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use wiretask_engine::sent_file::SentFile;
-use wiretask_protocol::channel::{BodyFailure, BodyPiece, CloseReason, MAX_DISCARDED_BYTES};
+use wiretask_protocol::channel::CloseReason;
 use wiretask_protocol::http::answer::{
     AnswerBody, AnswerHead, AnswerPlan, Asking, ServerFields, write_decimal,
 };
 use wiretask_protocol::http::encode;
-use wiretask_protocol::http::framing::BodyFraming;
 use wiretask_protocol::http::request::Request;
 use wiretask_protocol::lazy::Lazy;
 use wiretask_protocol::native::NativeConsumer;
@@ -27,12 +26,12 @@ use super::disconnect_probe::DisconnectProbe;
 use super::environ;
 use super::given_head::{read_head, refusal};
 use super::input::Input;
+use super::request_body::RequestBody;
 use super::settings::WsgiSettings;
 use super::spare_buffer;
 use super::whole_body::Parts;
 use crate::channel::{Disconnected, disconnected, flush, write_all, write_file};
 use crate::date::with_date;
-use crate::errors::{Fault, to_exception};
 use crate::gil::{self, Section};
 use crate::host::{PythonConnection, is_own};
 
@@ -45,8 +44,7 @@ pub struct Exchange {
     connection: Arc<PythonConnection>,
     asking: Asking,
     answer: Mutex<Answer>,
-    /// The body is to be taken from the connection.
-    is_body_streamed: bool,
+    request_body: RequestBody,
     /// For the access log; `None`: there is none.
     hit: Option<Hit>,
 }
@@ -65,10 +63,6 @@ struct Answer {
     /// The application gave more than it had announced.
     excess_bytes: u64,
     is_ended: bool,
-    /// The status for what the client did wrong in the body.
-    fault_status: Option<u16>,
-    /// Of a streamed body of known length, what the application has not read.
-    unread_bytes: u64,
 }
 
 impl Exchange {
@@ -96,6 +90,7 @@ impl Exchange {
         };
         let is_connect = head.method() == b"CONNECT";
         let is_body_streamed = settings.streams_bodies && connection.is_body_streamed();
+        let request_body = RequestBody::new(is_body_streamed, head.framing());
         let answer = Answer {
             head: None,
             plan: None,
@@ -104,18 +99,13 @@ impl Exchange {
             body_bytes: 0,
             excess_bytes: 0,
             is_ended: false,
-            fault_status: None,
-            unread_bytes: match head.framing() {
-                BodyFraming::Length(length) => length,
-                _ => 0,
-            },
         };
         let hit = Hit::begun_by(settings.access_log.as_ref(), request);
         let exchange = Self {
             connection: Arc::clone(connection),
             asking,
             answer: Mutex::new(answer),
-            is_body_streamed,
+            request_body,
             hit,
         };
         if is_lost {
@@ -146,11 +136,7 @@ impl Exchange {
                 "start_response() was not called before the first part of the body",
             ));
         };
-        let is_body_in_the_way = self.is_body_streamed
-            && (answer.unread_bytes > MAX_DISCARDED_BYTES as u64
-                || answer.fault_status.is_some()
-                || self.connection.is_body_unasked());
-        let is_last = is_body_in_the_way || self.connection.is_last_answer();
+        let is_last = self.request_body.is_in_the_way(&self.connection) || self.connection.is_last_answer();
         let asking = Asking { keep_alive: self.asking.keep_alive && !is_last, ..self.asking };
         let plan = head.plan(asking, whole_length);
         let ident = self.ident();
@@ -510,7 +496,7 @@ impl Exchange {
     /// Whether the body of the request is to be taken by `receive_body`: it may still be coming.
     #[getter]
     fn is_body_streamed(&self) -> bool {
-        self.is_body_streamed
+        self.request_body.is_streamed()
     }
 
     /// The next bytes of the body, at least one and `max_bytes` at most; none at its end.
@@ -521,41 +507,13 @@ impl Exchange {
     /// Blocking: until some of it has come.
     #[pyo3(signature = (max_bytes, /))]
     fn receive_body<'py>(&self, py: Python<'py>, max_bytes: usize) -> PyResult<Bound<'py, PyBytes>> {
-        if !is_own(&self.connection) {
-            return Err(disconnected(py));
-        }
-        loop {
-            match self.connection.take_body(max_bytes.max(1)) {
-                BodyPiece::Bytes(bytes) => {
-                    let mut answer = self.lock();
-                    answer.unread_bytes = answer.unread_bytes.saturating_sub(bytes.len() as u64);
-                    drop(answer);
-                    return Ok(PyBytes::new(py, &bytes));
-                }
-                BodyPiece::End => return Ok(PyBytes::new(py, b"")),
-                BodyPiece::Failed(BodyFailure::Stream(error)) => {
-                    self.lock().fault_status = error.kind.status();
-                    return Err(to_exception(py, Fault::Protocol(&error)));
-                }
-                BodyPiece::Failed(BodyFailure::Late) => {
-                    self.lock().fault_status = Some(408);
-                    return Err(PyTimeoutError::new_err("the body of the request does not come in time"));
-                }
-                BodyPiece::Failed(BodyFailure::Disconnected) => return Err(disconnected(py)),
-                BodyPiece::Wait { .. } => {
-                    let wait = || self.connection.wait_for_body(gil::exiting);
-                    if gil::wait(py, Section::OutputWait, wait).is_none() || gil::exiting() {
-                        return Err(disconnected(py));
-                    }
-                }
-            }
-        }
+        self.request_body.receive(py, &self.connection, max_bytes)
     }
 
     /// The status that says what the client did wrong in the body, after `receive_body` has raised; else None.
     #[getter]
     fn fault_status(&self) -> Option<u16> {
-        self.lock().fault_status
+        self.request_body.fault_status()
     }
 
     /// How many bytes the application gave beyond the Content-Length that it had announced.

@@ -11,6 +11,7 @@ mod given_head;
 mod header_entries;
 mod input;
 mod remote;
+mod request_body;
 mod settings;
 mod spare_buffer;
 mod whole_body;
