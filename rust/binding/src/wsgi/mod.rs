@@ -4,6 +4,8 @@
 //! Rust frame lies below it. Nothing here runs Python code, or drops the last reference to an application's object.
 //! Source: PEP 3333.
 mod access;
+mod answer;
+mod delivery;
 mod disconnect_probe;
 mod environ;
 mod exchange;
