@@ -30,6 +30,11 @@ SOCKET_SIDE = {
     "output",
     "spool",
     "channel_driver",
+    "reading",
+    "deadlines",
+    "closing",
+    "farewells",
+    "ending",
     "server",
     "server_core",
 }

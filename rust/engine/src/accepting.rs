@@ -293,11 +293,7 @@ impl<H: Host> ChannelDriver<H> {
             return connection.refuse();
         }
         drop(socket);
-        if let Some(shortest) = self.shortest_timeout_ms
-            && self.entries.arm_timer(token.index())
-        {
-            self.timers.schedule(self.core.now_ms() + shortest, token.index());
-        }
+        self.watch_time(token);
         if self.core.config.evict_idle_ms.is_some() {
             self.accepting.idle_order.list(token.index(), self.core.stamp_ms());
         }
