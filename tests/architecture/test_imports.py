@@ -26,6 +26,8 @@ SOCKET_SIDE = {
     "token",
     "accepting",
     "connection",
+    "channel_run",
+    "streamed_body",
     "idle_order",
     "output",
     "spool",

@@ -12,7 +12,7 @@ use pyo3::exceptions::{PyKeyError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList, PyType, PyWeakrefReference};
 use wiretask_engine::access_log::AccessLog;
-use wiretask_engine::connection::{forget_running, is_server_run_by_caller};
+use wiretask_engine::channel_run::{forget_running, is_server_run_by_caller};
 use wiretask_engine::open_descriptors;
 use wiretask_engine::server::Server as EngineServer;
 use wiretask_engine::server_core::{LoopAnswers, ServerConfig};

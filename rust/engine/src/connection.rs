@@ -2,17 +2,16 @@
 //!
 //! The state (`ChannelState`) sits behind one small mutex. Its sections are short: no system call is
 //! made and no host is called under it, so neither side ever waits long for the other. What takes
-//! long is a *role* written in the state: one worker runs the channel, one thread sends; only the
-//! loop reads and closes. A thread that lets a role go and sees that the loop has to act posts
-//! `Message::Attend`. It must not know what runs a task: that is the `Host`.
+//! long is a *role* written in the state: one worker runs the channel (`channel_run`), one thread
+//! sends (`output`); only the loop reads and closes. A thread that lets a role go and sees that the
+//! loop has to act posts `Message::Attend`. It must not know what runs a task: that is the `Host`.
 
-use std::cell::Cell;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use wiretask_protocol::channel::{Action, BodyPiece, ChannelState, CloseReason, Work};
+use wiretask_protocol::channel::{ChannelState, CloseReason};
 use wiretask_protocol::native::NativeConsumer;
 
 use crate::body_files::BodyFiles;
@@ -54,19 +53,10 @@ impl<H: Host> Drop for Newcomer<H> {
     }
 }
 
-/// What `start_work` found.
-#[derive(Debug)]
-pub enum Next {
-    /// Something to do.
-    Work(Work<NativeConsumer>),
-    /// Nothing more: call `finish_work`, which sends, detached from whatever should not wait.
-    Finish,
-}
-
 pub(crate) struct Inner<H: Host> {
     pub(crate) state: ChannelState<NativeConsumer>,
     pub(crate) socket: Option<Arc<PeerSocket>>,
-    channel: Option<H::Channel>,
+    pub(crate) channel: Option<H::Channel>,
     pub(crate) writers: Vec<Writer>,
     /// A writer has waited for the low watermark in vain.
     pub(crate) is_patience_over: bool,
@@ -95,32 +85,6 @@ pub struct Connection<H: Host> {
     /// How much the peer had not taken when the socket last took no more, or when that was last asked.
     pub(crate) queued_bytes: AtomicUsize,
     inner: Mutex<Inner<H>>,
-}
-
-/// What a thread runs, by addresses that are compared and never followed; 0: none.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Running {
-    connection: usize,
-    server: usize,
-}
-
-impl Running {
-    const NOTHING: Self = Self { connection: 0, server: 0 };
-}
-
-thread_local! {
-    /// The connection whose channel this thread runs, and its server.
-    static RUNNING: Cell<Running> = const { Cell::new(Running::NOTHING) };
-}
-
-/// Whether the calling thread runs a channel of the server.
-pub fn is_server_run_by_caller<H: Host>(core: &Arc<ServerCore<H>>) -> bool {
-    RUNNING.get().server == Arc::as_ptr(core).addr()
-}
-
-/// Forgets what the calling thread runs: in the child of a fork it runs nothing of the parent's.
-pub fn forget_running() {
-    RUNNING.set(Running::NOTHING);
 }
 
 impl<H: Host> Connection<H> {
@@ -283,172 +247,6 @@ impl<H: Host> Connection<H> {
         self.lock().channel.take()
     }
 
-    // ---- the worker that runs the channel -------------------------------------------------------
-
-    /// The next thing to do for the worker that was handed this connection. Never blocks.
-    pub fn start_work(&self) -> Next {
-        let core = &self.core;
-        let make = || core.config.parser.new_consumer();
-        let mut inner = self.lock();
-        match inner.state.next_work(make, &core.config.limits, core.stamp_ms()) {
-            Some(work) => Next::Work(self.begin_work(inner, work)),
-            None => Next::Finish,
-        }
-    }
-
-    fn begin_work(
-        &self,
-        mut inner: MutexGuard<'_, Inner<H>>,
-        work: Work<NativeConsumer>,
-    ) -> Work<NativeConsumer> {
-        let waits_behind = inner.state.watch_answers_of_next_work();
-        let old_body = if inner.bodies.is_some() { inner.hand_out_body() } else { None };
-        drop(inner);
-        old_body.into_iter().for_each(|spool| self.core.spools.bury(spool));
-        self.note_run_by_caller();
-        self.core.stats.begun.fetch_add(1, Ordering::Relaxed);
-        if waits_behind {
-            self.home.post(Message::FlushSoon(Token(self.token.load(Ordering::Acquire))));
-        }
-        work
-    }
-
-    /// Takes up to so many bytes (at least 1) of the body of the request that the worker has, if it was handed out
-    /// before its body had come (`ChannelMode::streams_bodies`); else it is the end at once. After `Wait`,
-    /// `wait_for_body` is to be called, which also sends the word that a peer waits for. Never blocks.
-    ///
-    /// The body is at its end with the next `start_work`; what was not taken of it is thrown away.
-    pub fn take_body(&self, max_bytes: usize) -> BodyPiece {
-        let (limits, stamp_ms) = (&self.core.config.limits, self.core.stamp_ms());
-        let mut inner = self.lock();
-        let piece = inner.state.take_body(max_bytes, stamp_ms);
-        if piece == (BodyPiece::Wait { needs_go_ahead: true })
-            && let Some(answers) = &self.core.config.loop_answers
-        {
-            inner.state.handle_go_ahead(answers.go_ahead(), limits, stamp_ms);
-        }
-        let needs_owner = inner.state.needs_owner(limits);
-        drop(inner);
-        if needs_owner {
-            self.attend();
-        }
-        piece
-    }
-
-    /// Whether the request that the worker has was handed out before its body had come, which is for `take_body`.
-    #[must_use]
-    pub fn is_body_streamed(&self) -> bool {
-        self.lock().state.is_body_streamed()
-    }
-
-    /// Whether the connection closes behind an answer that is given without asking for the body: the peer waits for
-    /// a word before it sends it.
-    #[must_use]
-    pub fn is_body_unasked(&self) -> bool {
-        self.lock().state.is_body_unasked()
-    }
-
-    /// Lets the channel go; its output is sent in a moment, with that of others. False: `finish_work` is to be called.
-    ///
-    /// Never blocks, and makes no system call.
-    pub fn finish_and_hold(self: &Arc<Self>) -> bool {
-        if !self.core.held.has_room() {
-            return false;
-        }
-        let is_over = self.lock().state.leave_output(self.core.stamp_ms());
-        if is_over {
-            RUNNING.set(Running::NOTHING);
-            if !self.core.held.hold(self) {
-                self.send_now();
-            }
-        }
-        is_over
-    }
-
-    /// Sends what waits and lets the channel go; work that came meanwhile is returned instead, if nobody waits.
-    ///
-    /// # Blocking
-    /// One or a few non-blocking system calls.
-    pub fn finish_work(&self) -> Option<Work<NativeConsumer>> {
-        let core = &self.core;
-        core.held.flush();
-        loop {
-            self.send_now();
-            let others_wait = core.has_waiting_work();
-            let mut inner = self.lock();
-            if others_wait {
-                inner.state.give_way();
-            }
-            let make = || core.config.parser.new_consumer();
-            if let Some(work) = inner.state.next_work(make, &core.config.limits, core.stamp_ms()) {
-                return Some(self.begin_work(inner, work));
-            }
-            if inner.state.handle_task_finished(core.stamp_ms()) {
-                let needs_owner = inner.state.needs_owner(&core.config.limits);
-                let is_told = !inner.state.is_close_due();
-                drop(inner);
-                RUNNING.set(Running::NOTHING);
-                if is_told {
-                    self.note_close_told();
-                    self.let_go_if_over();
-                }
-                if needs_owner {
-                    self.attend();
-                }
-                return None;
-            }
-        }
-    }
-
-    /// No worker will run the channel after all: the connection closes and the channel is let go.
-    ///
-    /// Returns whether the channel would have been told of the close: that is now for the caller to do.
-    #[must_use]
-    pub fn cancel_work(&self) -> bool {
-        let mut inner = self.lock();
-        let is_close_due = inner.state.cancel_task();
-        let channel = inner.channel.take();
-        drop(inner);
-        self.stop_running();
-        self.note_close_told();
-        if let Some(channel) = channel {
-            self.core.release(channel);
-        }
-        self.release_writers_now();
-        self.attend();
-        is_close_due
-    }
-
-    /// The worker on this run ends it in the middle, if it has not come to its end: the connection closes,
-    /// and another worker is started for what is still to be told.
-    pub fn give_up_run(self: &Arc<Self>, run: u64) {
-        let mut inner = self.lock();
-        if inner.state.current_run() != Some(run) {
-            return;
-        }
-        inner.state.give_up_task();
-        // Once the socket is closed the loop does not know the connection any more.
-        let is_own_affair = inner.socket.is_none();
-        let action = if is_own_affair { inner.state.poll_action(&self.core.config.limits) } else { None };
-        drop(inner);
-        self.stop_running();
-        self.release_writers_now();
-        if !is_own_affair {
-            self.attend();
-        } else if action == Some(Action::StartTask) {
-            if !self.core.submit(self) {
-                let _is_told_by_nobody = self.cancel_work();
-            }
-            self.core.wake_workers();
-        }
-    }
-
-    /// The number of the run that was handed to a worker; `None`: none has the channel.
-    #[must_use]
-    pub fn current_run(&self) -> Option<u64> {
-        self.lock().state.current_run()
-    }
-
     /// Lets the host's channel go if nothing will be asked of it any more: not before it was told of the
     /// close, nor while tasks wait in it.
     pub(crate) fn let_go_if_over(&self) {
@@ -460,12 +258,6 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    fn stop_running(&self) {
-        if self.is_run_by_caller() {
-            RUNNING.set(Running::NOTHING);
-        }
-    }
-
     /// The socket is about to be closed: the server has not ended before the channel was told.
     pub(crate) fn note_close(&self, inner: &Inner<H>) {
         if inner.state.is_close_due() && !self.is_close_untold.swap(true, Ordering::SeqCst) {
@@ -473,7 +265,7 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    fn note_close_told(&self) {
+    pub(crate) fn note_close_told(&self) {
         if self.is_close_untold.swap(false, Ordering::SeqCst) {
             self.core.count_close_told();
         }
@@ -486,39 +278,6 @@ impl<H: Host> Connection<H> {
         self.end_spool();
         self.end_bodies();
         self.core.count_closed();
-    }
-
-    /// The worker's own parser is, or is not, in the middle of a request.
-    pub fn set_request_begun(&self, has_begun: bool) {
-        self.lock().state.set_request_begun(has_begun, self.core.stamp_ms());
-    }
-
-    /// Tasks of the channel were queued by another thread than the one that runs it.
-    ///
-    /// Returns whether they will get their turn: false once the connection is closed.
-    pub fn tasks_queued(&self) -> bool {
-        let mut inner = self.lock();
-        let is_taken = inner.state.handle_tasks_queued();
-        let is_running = inner.state.is_running();
-        drop(inner);
-        if is_taken && !is_running {
-            self.attend();
-        }
-        is_taken
-    }
-
-    fn address(&self) -> usize {
-        std::ptr::from_ref(self).addr()
-    }
-
-    /// Whether the calling thread runs this connection's channel.
-    #[must_use]
-    pub fn is_run_by_caller(&self) -> bool {
-        RUNNING.get().connection == self.address()
-    }
-
-    fn note_run_by_caller(&self) {
-        RUNNING.set(Running { connection: self.address(), server: Arc::as_ptr(&self.core).addr() });
     }
 
     // ---- closing --------------------------------------------------------------------------------

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 
 use test_host::{Client, Gate, PATIENCE, config, eventually, loopback};
-use wiretask_engine::connection::{Connection, Next as Work};
+use wiretask_engine::channel_run::Next as Work;
+use wiretask_engine::connection::Connection;
 use wiretask_engine::duty::Duty;
 use wiretask_engine::log_event::Level;
 use wiretask_engine::server::Server;

@@ -18,7 +18,7 @@ use pyo3::exceptions::{PyReferenceError, PyRuntimeError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
-use wiretask_engine::connection::Next;
+use wiretask_engine::channel_run::Next;
 use wiretask_engine::server::Server as EngineServer;
 use wiretask_protocol::channel::CloseReason;
 

@@ -14,7 +14,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use wiretask_engine::connection::{Connection, Next};
+use wiretask_engine::channel_run::Next;
+use wiretask_engine::connection::Connection;
 use wiretask_engine::duty::Duty;
 use wiretask_engine::log_event::Level;
 use wiretask_engine::output::{Room, Wrote};
