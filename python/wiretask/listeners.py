@@ -225,7 +225,8 @@ def _resolve(address: ListenAddress, adj: Adjustments) -> list[_Endpoint]:
         if switched_on.get(socket.AddressFamily(family)) and (family, endpoint) not in endpoints:
             endpoints.append((socket.AddressFamily(family), endpoint))
     if not endpoints:
-        raise ValueError(f"cannot listen on {address} with ipv4={adj.ipv4} and ipv6={adj.ipv6}")
+        family = "IPv4" if adj.ipv4 else "IPv6"
+        raise OSError(errno.EAFNOSUPPORT, f"it has no {family} address, and the other family is switched off")
     return sorted(endpoints, key=lambda endpoint: endpoint[0] != socket.AF_INET6)
 
 

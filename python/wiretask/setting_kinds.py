@@ -58,7 +58,7 @@ class SettingKind(Protocol):
 def nearest_hint(name: str, known: Iterable[str]) -> str:
     """Return "did you mean 'x'?", or a list of what there is if nothing is near."""
     names = list(known)
-    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    nearest = difflib.get_close_matches(name, names, n=1, cutoff=0.6)
     return f"did you mean {nearest[0]!r}?" if nearest else f"there are: {', '.join(names)}"
 
 
@@ -112,14 +112,15 @@ class Whole:
 
 @dataclass(frozen=True)
 class Seconds:
-    """A number of seconds from `lowest` to a year, or None if `is_optional`."""
+    """A number of seconds from `lowest` to a year, or None if `is_optional`, which means what `none` says."""
 
     lowest: float
     is_optional: bool = False
+    none: str = "no limit"
     metavar = "SECONDS"
 
     def _allowed(self) -> str:
-        limit = " or None (no limit)" if self.is_optional else ""
+        limit = f" or None ({self.none})" if self.is_optional else ""
         return f"a number of seconds from {self.lowest:g} to {_YEAR_SECONDS:.0f}{limit}"
 
     def check(self, name: str, value: Any) -> float | None:
@@ -240,9 +241,17 @@ class Listen:
         return text
 
     def _with_ports(self, value: Any) -> Any:
-        """Return `value` with the default port at each str in it that has no port."""
+        """Return `value` with the default port at each str in it that has no port.
+
+        Raises:
+            ValueError: it is text, and empty, perhaps from a variable that is not set: every interface was not meant.
+        """
         if self.default_port is None or isinstance(value, (bytes, bytearray)) or not isinstance(value, Iterable):
             return value
+        if isinstance(value, str) and not value.split():
+            raise ValueError(
+                f"there is no address in {value!r}; leave it out for {self.default_port} of every interface"
+            )
         spellings = value.split() if isinstance(value, str) else value
         return [self._with_port(spelling) for spelling in spellings]
 

@@ -82,6 +82,12 @@ def test_without_an_application_the_demonstration_is_for_this_machine_only() -> 
         (["--thread=8"], "there is no option --thread; did you mean '--threads'?"),
         (["--max_pending", "8"], "did you mean '--max-pending'?"),
         (["--no-thread"], "there is no option --no-thread"),
+        (["--reload"], "there is no option --reload; restart it from outside"),
+        (["--worse"], "there is no option --worse$"),
+        (["-p", "80"], "there is no option -p; write --port"),
+        (["--unix-socket="], "^--unix-socket is the path of a Unix socket, .*, not ''"),
+        (["--listen", ""], "^--listen: there is no address in ''; leave it out for 8080 of every interface"),
+        (["--graceful-timeout", "-1"], r"^--graceful-timeout is .* or None \(shutdown_timeout_seconds\), not -1"),
         (["-b", "127.0.0.1:80", "shop:app"], "there is no option -b; write --listen"),
         (["--call", "shop:make"], r"there is no option --call; write the call: module:make\(\)"),
         (["--workers=4"], "there is no option --workers; start several processes, with --reuse-port"),
@@ -186,6 +192,10 @@ def test_a_wrong_file_is_named_with_what_is_wrong(
     assert str(caught.value).startswith(path)
     assert main(["serve", "--config", path, "--check"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    assert configured("--config", written(tmp_path, "\ufeff[serve]\r\nthreads = 8\r\n")).adj.threads == 8
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ import os
 import re
 import signal
 import socket
+import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -234,6 +236,74 @@ def test_a_port_that_is_in_use_is_named_with_a_remedy(folder: Path) -> None:
         f"wiretask serve: cannot listen on 127.0.0.1:{port}: Address already in use; "
         "stop what listens there, or choose another with --port or --listen\n"
     )
+
+
+def test_an_address_of_a_family_that_is_switched_off_is_named_with_a_remedy(folder: Path) -> None:
+    with serve("shop:app", "--listen", "127.0.0.1:0", "--no-ipv4", folder=folder) as command:
+        assert command.finish() == (
+            1,
+            "",
+            "wiretask serve: cannot listen on 127.0.0.1:0: it has no IPv6 address, and the other family is "
+            "switched off; choose another with --host or --listen\n",
+        )
+
+
+def test_a_log_to_a_standard_output_that_is_closed_is_refused(folder: Path) -> None:
+    """The number 1 goes to the next file that is opened, which would be written to."""
+    wiretask_serve = [sys.executable, "-m", "wiretask", "serve", "shop:app", "--port", "0", "--access-log", "-"]
+    done = subprocess.run(
+        ["sh", "-c", 'exec "$@" >&-', "sh", *wiretask_serve],
+        cwd=folder,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (
+        1,
+        "wiretask serve: cannot write the access log to the standard output, which is closed; "
+        "choose another with --access-log\n",
+    )
+
+
+def test_a_banner_that_cannot_be_written_does_not_keep_it_from_serving(folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    arguments = ["shop:app", "--host", "127.0.0.1", "--port", str(port)]
+    with open("/dev/full", "wb") as full:
+        process = subprocess.Popen([sys.executable, "-m", "wiretask", "serve", *arguments], cwd=folder, stderr=full)
+    try:
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while True:
+            try:
+                assert answer_of(port, "/a")[1] == b"|/a"
+                break
+            except ConnectionRefusedError:
+                assert process.poll() is None
+                assert time.monotonic() < deadline
+                time.sleep(0.02)
+        process.terminate()
+        assert process.wait(DEADLINE_SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_what_goes_wrong_is_told_though_the_application_has_loggers_disabled(folder: Path) -> None:
+    """`dictConfig` disables all loggers that it does not name, unless it is told not to."""
+    (folder / "quiet.py").write_text("""
+import logging.config
+logging.config.dictConfig({"version": 1})
+
+def app(environ, start_response):
+    raise ZeroDivisionError("as always")
+""")
+    with serve("quiet:app", "--host", "127.0.0.1", "--port", "0", folder=folder) as command:
+        assert answer_of(command.port())[0].status == 500
+        command.process.send_signal(signal.SIGTERM)
+        code, _, errors = command.finish()
+    assert code == 0
+    assert "ZeroDivisionError: as always" in errors
 
 
 @pytest.mark.parametrize("log", ["none", "-", "yes", "access.log"])

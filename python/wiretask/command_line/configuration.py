@@ -115,7 +115,7 @@ def _table_of(path: str) -> dict[str, Any]:
     """Return the table [serve] of a file."""
     try:
         with open(path, "rb") as file:
-            document = tomllib.load(file)
+            document = tomllib.loads(file.read().decode("utf-8-sig"))  # editors of Windows begin with a mark
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror}; see --config") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

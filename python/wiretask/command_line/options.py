@@ -29,6 +29,15 @@ _ELSEWHERE = {
     "--worker-connections": "write --connection-limit",
     "--workers": "start several processes, with --reuse-port",
     "-w": "start several processes, with --reuse-port",
+    "--worker-class": "requests are answered by threads: see --threads",
+    "-k": "requests are answered by threads: see --threads",
+    "--reload": "restart it from outside: watchfiles 'wiretask serve ...'",
+    "--daemon": "the service manager's business; in a shell: nohup wiretask serve ... &",
+    "-D": "the service manager's business; in a shell: nohup wiretask serve ... &",
+    "--pid": "the service manager knows the process; nothing is written down",
+    "-p": "write --port",
+    "--version": "write wiretask --version",
+    "--verbose": "write --log-level debug",
     "--keep-alive": "write --channel-timeout",
     "--timeout": "threads cannot be killed; --request-timeout-seconds and --write-timeout-seconds are about clients",
     "--access-logfile": "write --access-log",
@@ -88,7 +97,9 @@ def parse_serve(prog: str, arguments: list[str]) -> tuple[argparse.Namespace, di
 
 def _unknown(option: str, known: list[str]) -> str:
     """Return what is said about an option that there is not."""
-    nearest = nearest_hint(option, known)
+    # Without the dashes, which make all options look alike.
+    nearest = nearest_hint(option.lstrip("-"), [name.removeprefix("--") for name in known if name.startswith("--")])
+    nearest = nearest.replace("did you mean '", "did you mean '--")
     hint = _ELSEWHERE.get(option) or (nearest if nearest.endswith("?") else "")
     return f"there is no option {option}" + (f"; {hint}" if hint else "")
 

@@ -28,13 +28,14 @@ __all__ = ["serve_command"]
 _REMEDIES = {
     errno.EADDRINUSE: "; stop what listens there, or choose another with --port or --listen",
     errno.EACCES: "; ports below 1024 need the right to bind them; choose another with --port or --listen",
+    errno.EAFNOSUPPORT: "; choose another with --host or --listen",
     errno.EADDRNOTAVAIL: "; this machine has no such address; choose another with --host or --listen",
 }
 _UNIX_REMEDIES = {
     errno.EADDRINUSE: "; stop what listens there, or choose another with --unix-socket or --listen",
     errno.EACCES: "; its directory must be one that this user may write to",
     errno.ENOENT: "; its directory must be there",
-    errno.EEXIST: "; something that is no socket is there",
+    errno.EEXIST: "; remove it, or choose another with --unix-socket or --listen",
 }
 
 _LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -102,6 +103,7 @@ def _remedy(error: OSError) -> str:
 def _serve(server: WSGIServer, name: str, log_level: str) -> None:
     """Serve until a signal; `name` is what the banner says, "" for none."""
     logging.basicConfig(format=_LOG_FORMAT)  # does nothing if the application has set up logging
+    _enable_loggers()
     if logging.getLogger("wiretask").level == logging.NOTSET:
         logging.getLogger("wiretask").setLevel(log_level.upper())
     # From here on a signal asks for the end, also in the moment before `run` listens to signals itself.
@@ -115,5 +117,13 @@ def _serve(server: WSGIServer, name: str, log_level: str) -> None:
         at_the_end.callback(server.stop)
         server.start()
         if name:
-            print(banner(__version__, name, server.effective_listen, server.adj), file=sys.stderr, flush=True)
+            with contextlib.suppress(OSError, ValueError):  # a banner that nobody can read is no reason not to serve
+                print(banner(__version__, name, server.effective_listen, server.adj), file=sys.stderr, flush=True)
         server.run()
+
+
+def _enable_loggers() -> None:
+    """Undo what `dictConfig` does to loggers that an application does not name: they would say nothing any more."""
+    for name, logger in list(logging.Logger.manager.loggerDict.items()):
+        if name.partition(".")[0] == "wiretask" and isinstance(logger, logging.Logger):
+            logger.disabled = False

@@ -6,8 +6,10 @@ Strategy: lines are made, and written to files, in Rust (`rust/engine/src/access
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import sys
 import threading
 from typing import Any
 
@@ -31,7 +33,11 @@ class AccessLog:
     """
 
     def __init__(self, adj: WSGIAdjustments) -> None:
+        """Raises OSError if the log is to go to a standard output that the process was started without."""
         target = adj.access_log
+        if target == "-" and sys.__stdout__ is None:
+            # The number 1 is, or will be, some other file of the program's.
+            raise OSError(errno.EBADF, "cannot write the access log to the standard output, which is closed")
         self._target = target
         self._is_json = adj.access_log_format == "json"
         self.has_file = isinstance(target, str) and target != "-"

@@ -62,7 +62,7 @@ class WSGIAdjustments(Adjustments):
         url_scheme: "http" or "https", what `wsgi.url_scheme` says.
         url_prefix: the path under which the application lives, which becomes SCRIPT_NAME and is taken off
             PATH_INFO.
-        server_name: SERVER_NAME for requests without a Host header.
+        server_name: SERVER_NAME, unless a trusted proxy says another; what a client asked for is HTTP_HOST.
     Answers:
         ident: what the Server header says; None or "": there is no Server header.
         expose_tracebacks: show the traceback of an application that fails to the client; never in production.
@@ -127,7 +127,7 @@ class WSGIAdjustments(Adjustments):
     access_log_format: str = setting("combined", Choice(("combined", "json")))
 
     shutdown_timeout_seconds: float = setting(30.0, Seconds(0.0))
-    graceful_timeout: float | None = setting(None, Seconds(0.0, is_optional=True))
+    graceful_timeout: float | None = setting(None, Seconds(0.0, is_optional=True, none="shutdown_timeout_seconds"))
 
     cleanup_interval: float = setting(30.0, Seconds(0.0))
     asyncore_loop_timeout: float = setting(1.0, Seconds(0.0))

@@ -38,7 +38,8 @@ class WSGIServer(Server):
         adj: the settings; None: the defaults (port 8080 of all interfaces).
         task_dispatcher: an ITaskDispatcher, as for `wiretask.Server`.
     Raises:
-        TypeError: the application cannot be called. OSError: an address cannot be bound.
+        TypeError: the application cannot be called. OSError: an address cannot be bound, or the access log is to
+            go to a standard output that the process was started without.
     It listens when it has been made, and starts no thread before `run` or `start`.
     """
 
@@ -52,9 +53,10 @@ class WSGIServer(Server):
         settings = WSGIAdjustments() if adj is None else adj
         if not isinstance(settings, WSGIAdjustments):
             raise TypeError(f"adj is a WSGIAdjustments, not {adj!r}")
+        access_log = AccessLog(settings)
         super().__init__(None, None, task_dispatcher, settings)
         self.application = application
-        self._access_log = AccessLog(settings)
+        self._access_log = access_log
         self.channel_class = _channel_class(application, settings)
 
     def close(self) -> None:

@@ -61,11 +61,15 @@ class UnixPath:
     metavar = "PATH"
 
     def check(self, name: str, value: Any) -> str | None:
-        if value is None or value == "":
+        if value is None:
             return None
         path = os.fspath(value) if isinstance(value, os.PathLike) else value
+        allowed = f"{name} is the path of a Unix socket, a str or os.PathLike, or None, not {value!r}"
         if not isinstance(path, str):
-            raise TypeError(f"{name} is the path of a Unix socket, a str or os.PathLike, or None, not {value!r}")
+            raise TypeError(allowed)
+        if not path:
+            # Perhaps a variable that is not set: it must not become every interface.
+            raise ValueError(allowed)
         try:
             return ListenAddress.parse(f"unix:{path}").path
         except ValueError as error:
