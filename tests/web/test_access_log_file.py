@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,22 @@ def test_a_log_that_is_deleted_goes_on_in_a_new_file(serving: Serve, path: Path)
     site.close()
     found = numbers(path)
     assert found == list(range(found[0], found[-1] + 1))
+
+
+def test_a_log_that_was_moved_in_a_quiet_hour_goes_on_in_a_new_file_after_one_request(
+    serving: Serve, path: Path
+) -> None:
+    site = serving(plain, access_log=path)
+    site.ask("GET", "/0")
+    wait_for_lines(path, 1)
+    moved = path.with_suffix(".moved")
+    path.rename(moved)
+    time.sleep(1.1)  # so that it looks at the name again when it writes
+    site.ask("GET", "/1")
+    until(path.exists, "the new file")
+    site.ask("GET", "/2")
+    wait_for_lines(path, 1)
+    assert (numbers(moved), numbers(path)) == ([0, 1], [2])
 
 
 def test_a_log_that_is_cut_off_goes_on_at_its_beginning(serving: Serve, path: Path) -> None:

@@ -41,7 +41,8 @@ impl LogFile {
         Ok(Self { path: Some(path), file, is_name_missing: false })
     }
 
-    /// The standard output.
+    /// The standard output. The caller has made sure that the number is it: where a process was started without one,
+    /// some other file has the number.
     ///
     /// # Errors
     /// It is closed, or the system has no descriptors left.
@@ -104,6 +105,11 @@ impl LogFile {
             }
             Err(_) => Name::Same,
         }
+    }
+
+    /// Whether the name led nowhere when it was looked at last: it is to be looked at again, though nothing is written.
+    pub(super) fn is_name_missing(&self) -> bool {
+        self.is_name_missing
     }
 
     /// Open the file of the same name again.

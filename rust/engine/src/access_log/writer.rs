@@ -63,7 +63,7 @@ impl Writer {
     fn run(mut self) {
         let end = End(Arc::clone(&self.buffer));
         while self.wait() {
-            if !self.batch.is_empty() {
+            if !self.batch.is_empty() || self.file.is_name_missing() {
                 self.maybe_follow_name();
                 self.write_batch();
             }
@@ -77,12 +77,17 @@ impl Writer {
         drop(end);
     }
 
-    /// Wait for lines or a wish, and take all lines; false: they are the last.
+    /// Wait for lines, a wish, or the time to look for the name again, and take all lines; false: they are the last.
     fn wait(&mut self) -> bool {
         let mut lines = self.buffer.lock();
-        while !lines.is_closed && !lines.is_reopen_asked && lines.length() == 0 {
-            lines.wake_at_bytes = 1;
-            lines = self.buffer.changed.wait(lines).unwrap_or_else(PoisonError::into_inner);
+        lines.wake_at_bytes = 1;
+        let is_wanted = |lines: &Lines| lines.is_reopen_asked || lines.length() > 0;
+        if self.file.is_name_missing() {
+            lines = pause(&self.buffer, lines, LOOK_AT_NAME, is_wanted);
+        } else {
+            while !lines.is_closed && !is_wanted(&lines) {
+                lines = self.buffer.changed.wait(lines).unwrap_or_else(PoisonError::into_inner);
+            }
         }
         self.written = 0;
         lines.take(&mut self.batch, NEVER);
