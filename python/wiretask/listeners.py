@@ -225,8 +225,8 @@ def _resolve(address: ListenAddress, adj: Adjustments) -> list[_Endpoint]:
         if switched_on.get(socket.AddressFamily(family)) and (family, endpoint) not in endpoints:
             endpoints.append((socket.AddressFamily(family), endpoint))
     if not endpoints:
-        family = "IPv4" if adj.ipv4 else "IPv6"
-        raise OSError(errno.EAFNOSUPPORT, f"it has no {family} address, and the other family is switched off")
+        left = "IPv4" if adj.ipv4 else "IPv6"
+        raise OSError(errno.EAFNOSUPPORT, f"it has no {left} address, and the other family is switched off")
     return sorted(endpoints, key=lambda endpoint: endpoint[0] != socket.AF_INET6)
 
 

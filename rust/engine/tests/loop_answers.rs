@@ -126,7 +126,7 @@ fn a_request_for_which_there_is_no_worker_is_answered() {
     let mut client = server.connect();
     client.send(GET);
     assert_eq!(client.receive(7), b"answer ");
-    eventually("the worker is done", || server.host().waiting.load(Ordering::SeqCst) == 0);
+    eventually("the worker is done", || server.host().running.load(Ordering::SeqCst) == 0);
     server.host().is_refusing.store(true, Ordering::SeqCst);
     let mut other = server.connect();
     other.send(GET);

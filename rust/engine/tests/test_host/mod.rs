@@ -51,6 +51,8 @@ pub struct TestHost {
     pub is_refusing: AtomicBool,
     /// Submitted and not yet taken by a worker.
     pub waiting: AtomicUsize,
+    /// Taken by a worker that has not let go of it yet, though the peer may have its answer.
+    pub running: AtomicUsize,
     pub panics_in: Mutex<&'static str>,
     pub released: AtomicUsize,
     pub channels_alive: Arc<AtomicUsize>,
@@ -212,6 +214,7 @@ impl TestServer {
             accepts: Mutex::new(accepts_sender),
             is_refusing: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
             panics_in: Mutex::new("nothing"),
             released: AtomicUsize::new(0),
             channels_alive: Arc::new(AtomicUsize::new(0)),
@@ -282,6 +285,7 @@ impl Drop for TestServer {
 fn work(tasks: &Mutex<mpsc::Receiver<Peer>>, handler: &Handler) {
     loop {
         let Ok(peer) = tasks.lock().unwrap().recv() else { return };
+        peer.core().host.running.fetch_add(1, Ordering::SeqCst);
         peer.core().host.waiting.fetch_sub(1, Ordering::SeqCst);
         let alive = &peer.core().host.channels_alive;
         let has_channel = peer.with_channel(|channel| channel.is_some());
@@ -304,6 +308,7 @@ fn work(tasks: &Mutex<mpsc::Receiver<Peer>>, handler: &Handler) {
             }
             next = peer.start_work();
         }
+        peer.core().host.running.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
