@@ -95,12 +95,20 @@ class ServerLife(Dispatcher):
         Raises: what `start` raises for other reasons.
         Blocking: yes, for the life of the server. Threads: any; only the main one gets signals.
         """
+        self._run_saying(lambda: None)
+
+    def _run_saying(self, say: Callable[[], object]) -> None:
+        """As `run`; `say` is called, in this thread, as soon as it serves and a signal stops it gracefully.
+
+        What `say` raises stops the server and passes on.
+        """
         if self._state == "stopped":
             return
         with StopSignals(self._signal_actions()) as signals:
             self._waiting.append(signals)
             try:
                 if self._start():
+                    say()
                     signals.wait()
             finally:
                 try:

@@ -31,7 +31,7 @@ class Wakeup:
         self._previous = -1
         self._gets_signals = False
         self._is_rung = False
-        # Re-entrant: a signal handler may ring in the middle of a close.
+        # Re-entrant: a signal handler may ring in the middle of a close. Last: `__del__` looks whether it is there.
         self._lock = threading.RLock()
 
     def __enter__(self) -> Self:
@@ -50,7 +50,9 @@ class Wakeup:
         self.close()
 
     def __del__(self) -> None:
-        self._close_descriptors()
+        # Ctrl-C may have come in the middle of `__init__`.
+        if hasattr(self, "_lock"):
+            self._close_descriptors()
 
     @property
     def is_open(self) -> bool:

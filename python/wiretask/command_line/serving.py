@@ -106,20 +106,22 @@ def _serve(server: WSGIServer, name: str, log_level: str) -> None:
     _enable_loggers()
     if logging.getLogger("wiretask").level == logging.NOTSET:
         logging.getLogger("wiretask").setLevel(log_level.upper())
-    # From here on a signal asks for the end, also in the moment before `run` listens to signals itself.
+    # From here on a signal asks for the end, also in the moment before the server listens to signals itself.
     for number in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             signal.signal(number, signal.default_int_handler)
-    # Log rotation sends SIGUSR1, perhaps before `run` listens to it, or to a server without a log: we go on.
+    # Log rotation sends SIGUSR1, perhaps before the server listens to it, or to a server without a log: we go on.
     if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
         signal.signal(signal.SIGUSR1, lambda number, frame: server.reopen_access_log())
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as at_the_end:
         at_the_end.callback(server.stop)
-        server.start()
-        if name:
-            with contextlib.suppress(OSError, ValueError):  # a banner that nobody can read is no reason not to serve
-                print(banner(__version__, name, server.effective_listen, server.adj), file=sys.stderr, flush=True)
-        server.run()
+        server._run_saying(lambda: _print_banner(server, name))
+
+
+def _print_banner(server: WSGIServer, name: str) -> None:
+    if name:
+        with contextlib.suppress(OSError, ValueError):  # a banner that nobody can read is no reason not to serve
+            print(banner(__version__, name, server.effective_listen, server.adj), file=sys.stderr, flush=True)
 
 
 def _enable_loggers() -> None:
