@@ -208,17 +208,24 @@ def test_failures_of_the_application_are_recorded_as_what_the_client_saw(serving
 
 
 @pytest.mark.parametrize(
-    ("sent", "status"),
+    ("sent", "status", "asked", "line"),
     [
-        (b"GET / HTTP/1.1\r\n\r\n", 400),
-        (b"\x16\x03\x01\x02\x00\r\n\r\n", 400),
-        (b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 51\r\n\r\n", 413),
-        (b"GET / HTTP/2.0\r\nHost: a\r\n\r\n", 505),
-        (b"GET / HTTP/1.1\r\n", 408),
+        (b"GET /a HTTP/1.1\r\n\r\n", 400, (b"GET", b"/a", b"HTTP/1.1"), b"GET /a HTTP/1.1"),
+        (b"\x16\x03\x01\x02\x00\r\n\r\n", 400, None, b"\x16"),
+        (
+            b"PUT /b HTTP/1.1\r\nHost: a\r\nContent-Length: 51\r\n\r\n",
+            413,
+            (b"PUT", b"/b", b"HTTP/1.1"),
+            b"PUT /b HTTP/1.1",
+        ),
+        (b"GET /c HTTP/2.0\r\nHost: a\r\n\r\n", 505, None, b"GET /c HTTP/2.0"),
+        (b"GET /" + 16_384 * b"d" + b" HTTP/1.1\r\n\r\n", 414, None, b"GET /" + 1019 * b"d"),
+        (b"\r\nGET /e HTTP/1.0\r\n", 408, (b"GET", b"/e", b"HTTP/1.0"), b"GET /e HTTP/1.0"),
+        (b"GET /f", 408, None, b"GET /f"),
     ],
 )
-def test_what_the_loop_refuses_is_recorded_with_its_reason(
-    serving: Serve, tmp_path: Path, sent: bytes, status: int
+def test_what_the_loop_refuses_is_recorded_with_its_reason_and_how_it_began(
+    serving: Serve, tmp_path: Path, sent: bytes, status: int, asked: tuple[bytes, bytes, bytes] | None, line: bytes
 ) -> None:
     for form in ("json", "combined"):
         log = Log(tmp_path / form, form)
@@ -234,8 +241,12 @@ def test_what_the_loop_refuses_is_recorded_with_its_reason(
         if form == "json":
             assert refused["body_bytes"] == len(answer.body)
             assert refused["refusal"] in answer.body
-            assert (refused["method"], refused["duration_us"]) == (None, None)
+            found = (refused["method"], refused["target"], refused["protocol"], refused["duration_us"])
+            assert found == (*(asked or (None, None, None)), None)
+            if asked is None:
+                assert refused["request_line"] == line
         else:
+            assert refused["request"] == line
             assert refused["bytes"] == len(answer.body)
 
 

@@ -41,7 +41,7 @@ impl HttpAnswers {
 }
 
 impl LoopAnswers for HttpAnswers {
-    fn refusal(&self, refusal: &Refusal, peer: &PeerAddress) -> Vec<u8> {
+    fn refusal(&self, refusal: &Refusal, first_line: &[u8], peer: &PeerAddress) -> Vec<u8> {
         let (status, text) = match refusal {
             Refusal::Stream(error) => (error.kind.status().unwrap_or(400), error.kind.description()),
             Refusal::Late => (408, "the request was not complete in time"),
@@ -54,7 +54,8 @@ impl LoopAnswers for HttpAnswers {
             LoopAnswer { status, text, date, server, retry_after_seconds }.to_bytes()
         });
         if let Some(log) = &self.access_log {
-            log.record(&Record::of_refusal(peer_of(peer), b"", status, body_bytes_of(&answer), text));
+            let body_bytes = body_bytes_of(&answer);
+            log.record(&Record::of_refusal(peer_of(peer), first_line, status, body_bytes, text));
         }
         answer
     }

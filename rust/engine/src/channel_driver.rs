@@ -252,7 +252,9 @@ impl<H: Host> ChannelDriver<H> {
     fn refuse(&self, connection: &Connection<H>, refusal: &Refusal) {
         let core = &self.core;
         let answers = core.config.loop_answers.as_ref();
-        let answer = answers.map(|answers| answers.refusal(refusal, connection.peer())).unwrap_or_default();
+        let first_line = connection.lock().state.refused_line().to_vec();
+        let answer = answers.map(|answers| answers.refusal(refusal, &first_line, connection.peer()));
+        let answer = answer.unwrap_or_default();
         connection.lock().state.handle_refusal(&answer, &core.config.limits, core.stamp_ms());
     }
 

@@ -63,7 +63,8 @@ pub trait Host: Send + Sync + Sized + 'static {
 /// The words that a loop has for a peer by itself, without a worker. Called on loop threads: it must not block.
 pub trait LoopAnswers: std::fmt::Debug + Send + Sync {
     /// The whole answer to what is refused of this peer; the connection closes behind it. Empty: it closes without.
-    fn refusal(&self, refusal: &Refusal, peer: &PeerAddress) -> Vec<u8>;
+    /// `first_line` is how the refused message begins, as far as it is known: bytes of the peer.
+    fn refusal(&self, refusal: &Refusal, first_line: &[u8], peer: &PeerAddress) -> Vec<u8>;
 
     /// What is said to a peer that waits for a word before it sends the rest of its request.
     fn go_ahead(&self) -> &[u8];

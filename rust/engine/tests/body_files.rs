@@ -20,7 +20,7 @@ const MEMORY: usize = 100_000;
 struct Words;
 
 impl LoopAnswers for Words {
-    fn refusal(&self, refusal: &Refusal, _: &PeerAddress) -> Vec<u8> {
+    fn refusal(&self, refusal: &Refusal, _: &[u8], _: &PeerAddress) -> Vec<u8> {
         format!("{refusal:?}").into_bytes()
     }
 

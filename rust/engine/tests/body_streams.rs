@@ -21,7 +21,7 @@ const GET: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
 struct Words;
 
 impl LoopAnswers for Words {
-    fn refusal(&self, refusal: &Refusal, _: &PeerAddress) -> Vec<u8> {
+    fn refusal(&self, refusal: &Refusal, _: &[u8], _: &PeerAddress) -> Vec<u8> {
         format!("refused: {refusal:?}").into_bytes()
     }
 

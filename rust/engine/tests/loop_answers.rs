@@ -28,7 +28,7 @@ impl std::fmt::Debug for Words {
 }
 
 impl LoopAnswers for Words {
-    fn refusal(&self, refusal: &Refusal, _peer: &PeerAddress) -> Vec<u8> {
+    fn refusal(&self, refusal: &Refusal, _: &[u8], _peer: &PeerAddress) -> Vec<u8> {
         self.0.iter().for_each(Gate::pass);
         match refusal {
             Refusal::Stream(error) => error.kind.name().into(),

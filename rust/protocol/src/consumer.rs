@@ -47,6 +47,12 @@ pub trait StreamConsumer {
     /// Whether at least one byte was consumed.
     fn is_started(&self) -> bool;
 
+    /// The first line of the message without its end, as far as it is held, for a record of what was refused: also of
+    /// a message that failed. At most 1 KiB of it; empty for a message that has no lines.
+    fn first_line(&self) -> &[u8] {
+        b""
+    }
+
     /// Whether the head of the message is whole and its body is coming, of whatever length: its time is then counted
     /// by progress.
     fn is_in_body(&self) -> bool {

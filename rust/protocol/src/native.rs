@@ -140,6 +140,10 @@ impl StreamConsumer for NativeConsumer {
         each!(self, inner => inner.is_started())
     }
 
+    fn first_line(&self) -> &[u8] {
+        each!(self, inner => inner.first_line())
+    }
+
     fn is_in_body(&self) -> bool {
         each!(self, inner => inner.is_in_body())
     }

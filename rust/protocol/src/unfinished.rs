@@ -12,6 +12,12 @@ pub(crate) struct Unfinished {
     bytes: Vec<u8>,
 }
 
+impl From<Vec<u8>> for Unfinished {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { bytes }
+    }
+}
+
 impl Unfinished {
     /// Add `data`; `max_len` is the longest the value can become (at least what it is after this call).
     pub(crate) fn extend(&mut self, data: &[u8], max_len: u64) -> Result<(), OutOfMemory> {

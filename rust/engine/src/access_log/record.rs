@@ -58,19 +58,37 @@ pub enum Asked<'a> {
     Raw(&'a [u8]),
 }
 
+impl<'a> Asked<'a> {
+    /// A line that need not be one of a request.
+    fn of_line(line: &'a [u8]) -> Self {
+        let end = line.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(line.len());
+        let line = line.get(..end).unwrap_or_default();
+        let mut words = line.split(|byte| *byte == b' ');
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some(method @ [_, ..]), Some(target @ [_, ..]), Some(b"HTTP/1.1"), None) => {
+                Self::Line { method, target, protocol: "HTTP/1.1" }
+            }
+            (Some(method @ [_, ..]), Some(target @ [_, ..]), Some(b"HTTP/1.0"), None) => {
+                Self::Line { method, target, protocol: "HTTP/1.0" }
+            }
+            _ => Self::Raw(line),
+        }
+    }
+}
+
 impl<'a> Record<'a> {
-    /// The record of what the server refused before there was a request; `stream` is what is known of it.
+    /// The record of what the server refused before there was a request; `first_line` is how that began, as far as
+    /// it is known.
     pub fn of_refusal(
         peer: Peer<'a>,
-        stream: &'a [u8],
+        first_line: &'a [u8],
         status: u16,
         body_bytes: u64,
         reason: &'a str,
     ) -> Self {
-        let end = stream.iter().position(|byte| matches!(byte, b'\r' | b'\n')).unwrap_or(stream.len());
         Self {
             peer,
-            asked: Asked::Raw(stream.get(..end).unwrap_or_default()),
+            asked: Asked::of_line(first_line),
             status,
             body_bytes,
             duration: None,

@@ -20,6 +20,14 @@ impl<C: StreamConsumer> ChannelState<C> {
         self.phase = Phase::Finishing;
         self.finish_reason = reason;
         self.farewell = Farewell::Due(grounds);
+        let request = match grounds {
+            Grounds::Stream | Grounds::Unkept => None, // noted when it was known
+            Grounds::Late => self.current.take(),
+            Grounds::Unserved => self.ready.pop().map(|ready| ready.request),
+        };
+        if request.is_some() {
+            self.note_refused(request);
+        }
         self.drop_input();
     }
 
@@ -30,6 +38,11 @@ impl<C: StreamConsumer> ChannelState<C> {
             (Grounds::Unserved, _) => Refusal::Unserved,
             (Grounds::Unkept, _) => Refusal::Unkept,
         }
+    }
+
+    /// The first line of what `Action::Refuse` is about, as far as it came; empty if nothing is known of it.
+    pub fn refused_line(&self) -> &[u8] {
+        self.refused.as_ref().map_or(b"", |refused| refused.first_line())
     }
 
     /// What cannot be taken is answered when all that came before it has been.
@@ -55,6 +68,7 @@ impl<C: StreamConsumer> ChannelState<C> {
             return;
         }
         self.farewell = Farewell::None;
+        self.refused = None;
         self.push_own(answer, limits, now_ms);
     }
 
@@ -109,6 +123,7 @@ impl<C: StreamConsumer> ChannelState<C> {
         }
         self.phase = Phase::Closed;
         self.farewell = Farewell::None;
+        self.refused = None;
         self.close_pending = Some(reason);
         // Who never knew the channel is not told that it ends; who does is told that it began, too.
         self.open_due &= self.is_known;

@@ -1,10 +1,10 @@
 //! What comes in: bytes are cut into requests, which wait for the worker.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use super::{BodyFailure, ChannelLimits, ChannelState, CloseReason, Phase, Ready, Waiting};
 use crate::consumer::StreamConsumer;
-use crate::error::ProtocolError;
 
 /// So much of a body, or what is left of it, must come within the time limit of a request.
 pub const BODY_PROGRESS_BYTES: usize = 64 * 1024;
@@ -59,8 +59,8 @@ impl<C: StreamConsumer> ChannelState<C> {
                 let Some(request) = self.current.take() else { break };
                 let (bytes, kept_bytes) = self.end_counts();
                 self.activity_ms = now_ms;
-                if let Some(error) = request.error() {
-                    self.fail(*error);
+                if request.error().is_some() {
+                    self.fail(request);
                     break;
                 }
                 if self.stream.is_some() {
@@ -131,7 +131,8 @@ impl<C: StreamConsumer> ChannelState<C> {
             self.lost_input = Some(CloseReason::BodyFailed);
             self.input_ended = true;
             // Nothing waits behind a request that is not complete.
-            self.current = None;
+            let request = self.current.take();
+            self.note_refused(request);
         }
     }
 
@@ -153,11 +154,19 @@ impl<C: StreamConsumer> ChannelState<C> {
     }
 
     /// After a framing error nothing is parsed again; what came before it is still answered.
-    pub(super) fn fail(&mut self, error: ProtocolError) {
-        self.error = Some(error);
-        self.fail_stream(BodyFailure::Stream(error));
+    fn fail(&mut self, request: C) {
+        if let Some(error) = request.error() {
+            self.error = Some(*error);
+            self.fail_stream(BodyFailure::Stream(*error));
+        }
+        self.note_refused(Some(request));
         self.input_ended = true;
         self.waiting = Waiting::new();
+    }
+
+    /// Keeps what is going to be refused, for who writes the answer.
+    pub(super) fn note_refused(&mut self, request: Option<C>) {
+        self.refused = request.filter(|_| self.mode.answers).map(Box::new);
     }
 
     /// The peer will send no more. What has been read is still answered.
@@ -187,6 +196,7 @@ impl<C: StreamConsumer> ChannelState<C> {
                 Some(error) => {
                     self.error = Some(*error);
                     self.fail_stream(BodyFailure::Disconnected);
+                    self.note_refused(Some(consumer));
                 }
                 None if consumer.is_completed() && !consumer.is_empty() => {
                     let (bytes, kept_bytes) = self.end_counts();

@@ -86,6 +86,8 @@ pub struct ChannelState<C> {
     /// Why a connection that finishes does so.
     finish_reason: CloseReason,
     farewell: Farewell,
+    /// What is to be refused, as far as it came.
+    refused: Option<Box<C>>,
     /// No worker will run the channel any more.
     is_cancelled: bool,
     activity_ms: u64,
@@ -147,6 +149,7 @@ impl<C: StreamConsumer> ChannelState<C> {
             close_pending: None,
             finish_reason: CloseReason::Finished,
             farewell: Farewell::None,
+            refused: None,
             is_cancelled: false,
             activity_ms: now_ms,
             progress_ms: now_ms,

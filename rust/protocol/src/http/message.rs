@@ -190,6 +190,10 @@ impl<H: Head> StreamConsumer for Message<H> {
         self.taken_bytes > 0
     }
 
+    fn first_line(&self) -> &[u8] {
+        self.head.first_line()
+    }
+
     fn is_in_body(&self) -> bool {
         self.body.is_some() && !self.is_completed()
     }

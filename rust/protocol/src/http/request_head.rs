@@ -86,9 +86,10 @@ impl RequestHead {
         self.is_ended && self.error.is_none()
     }
 
-    /// Its bytes as they came, empty lines before it and after it included; what is held of them before it is whole.
+    /// Its bytes as they came, empty lines before it and after it included; what is held of them before it is whole;
+    /// none after an error.
     pub fn as_bytes(&self) -> &[u8] {
-        self.section.as_slice()
+        if self.error.is_some() { b"" } else { self.section.as_slice() }
     }
 
     /// Move the bytes out; the accessors have nothing to tell afterwards.
@@ -194,7 +195,7 @@ impl RequestHead {
     }
 
     fn fail(&mut self, kind: ErrorKind) {
-        self.section.clear();
+        self.section.keep_first_line(b"");
         self.error = Some(ProtocolError::new(kind, self.section.taken_bytes()));
     }
 }
@@ -234,6 +235,10 @@ impl StreamConsumer for RequestHead {
 
     fn is_started(&self) -> bool {
         self.section.taken_bytes() > 0
+    }
+
+    fn first_line(&self) -> &[u8] {
+        self.section.first_line()
     }
 }
 

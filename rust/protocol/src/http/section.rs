@@ -8,6 +8,9 @@ use crate::search::Search;
 use crate::unfinished::Unfinished;
 use alloc::vec::Vec;
 
+/// How much is kept of the first line of a section at fault.
+pub(super) const MAX_FIRST_LINE_BYTES: usize = 1024;
+
 /// What to do after a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flow {
@@ -43,8 +46,8 @@ pub(super) struct Section {
 impl Section {
     /// Take bytes; return how many, and whether the section has ended.
     ///
-    /// With `max_bytes` taken and no end among them, the fault is `too_large`. After a fault it holds nothing more and
-    /// must not be fed.
+    /// With `max_bytes` taken and no end among them, the fault is `too_large`. After a fault it holds its first line
+    /// only, and must not be fed.
     pub(super) fn received(
         &mut self,
         data: &[u8],
@@ -67,7 +70,7 @@ impl Section {
             }
         }
         if result.is_err() {
-            self.bytes.clear();
+            self.keep_first_line(&window[held..taken]);
         }
         (taken, result)
     }
@@ -139,6 +142,28 @@ impl Section {
         self.bytes.take()
     }
 
+    /// The first line without its end, as far as it is held, empty lines before it left out; up to
+    /// `MAX_FIRST_LINE_BYTES` of it.
+    pub(super) fn first_line(&self) -> &[u8] {
+        let bytes = self.as_slice();
+        let start = bytes.iter().position(|byte| !is_line_end(*byte)).unwrap_or(bytes.len());
+        let line = &bytes[start..bytes.len().min(start + MAX_FIRST_LINE_BYTES)];
+        &line[..line.iter().position(|byte| is_line_end(*byte)).unwrap_or(line.len())]
+    }
+
+    /// Hold the first line only; `more` is what was taken of the section but is not held.
+    pub(super) fn keep_first_line(&mut self, more: &[u8]) {
+        let bytes = self.as_slice().iter().chain(more).copied();
+        let line = bytes.skip_while(|byte| is_line_end(*byte)).take_while(|byte| !is_line_end(*byte));
+        let line = line.take(MAX_FIRST_LINE_BYTES);
+        let mut kept = Vec::new();
+        // Without memory there is no line.
+        if kept.try_reserve_exact(line.clone().count()).is_ok() {
+            kept.extend(line);
+        }
+        self.bytes = Unfinished::from(kept);
+    }
+
     /// Give the memory back.
     pub(super) fn clear(&mut self) {
         self.bytes.clear();
@@ -158,4 +183,8 @@ impl Section {
     fn out_of_memory(&self) -> ErrorKind {
         ErrorKind::OutOfMemory { limit_bytes: self.taken_bytes as u64 }
     }
+}
+
+const fn is_line_end(byte: u8) -> bool {
+    matches!(byte, b'\r' | b'\n')
 }

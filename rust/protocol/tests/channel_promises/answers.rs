@@ -46,8 +46,10 @@ fn what_the_parser_refuses_is_answered_and_then_the_connection_closes() {
     feed(&mut state, BAD);
     let Some(Action::Refuse(Refusal::Stream(error))) = action(&mut state) else { panic!("no refusal") };
     assert_eq!(error.kind, ErrorKind::RepeatedHost);
+    assert_eq!(state.refused_line(), b"GET /first HTTP/1.1");
     assert_eq!(action(&mut state), None);
     state.handle_refusal(b"no!", &LIMITS, 0);
+    assert_eq!(state.refused_line(), b"", "it is kept no longer than it is needed");
     assert_eq!(action(&mut state), Some(Action::Send));
     assert_eq!(send_all(&mut state, &LIMITS, 0), b"no!");
     assert_eq!(action(&mut state), Some(Action::Close(CloseReason::ProtocolError)));
@@ -106,6 +108,7 @@ fn a_request_that_takes_too_long_is_answered_and_an_idle_connection_is_not() {
     assert_eq!(state.poll_timeout(&LIMITS, 300), Timeout::Expired(CloseReason::RequestTimeout));
     state.expire(CloseReason::RequestTimeout);
     assert_eq!(action(&mut state), Some(Action::Refuse(Refusal::Late)));
+    assert_eq!(state.refused_line(), b"GET / HT");
     state.handle_refusal(b"late", &LIMITS, 300);
     assert_eq!(send_all(&mut state, &LIMITS, 0), b"late");
     assert_eq!(action(&mut state), Some(Action::Close(CloseReason::RequestTimeout)));
@@ -137,11 +140,12 @@ fn a_request_that_no_worker_can_take_is_answered_behind_what_was_written_before(
     state.handle_task_output(b"answer", &LIMITS, 0);
     assert!(state.next_work(make, &LIMITS, 0).is_none());
     assert!(state.leave_output(0));
-    feed(&mut state, GET);
+    feed(&mut state, &[GET, b"GET /second"].concat());
     assert_eq!(action(&mut state), Some(Action::StartTask));
     assert!(state.cancel_task(), "the host is told of the end now");
     assert!(!state.handle_tasks_queued() && !state.note_known());
     assert_eq!(action(&mut state), Some(Action::Refuse(Refusal::Unserved)));
+    assert_eq!(state.refused_line(), b"GET /first HTTP/1.1");
     state.handle_refusal(b"busy", &LIMITS, 0);
     assert_eq!(send_all(&mut state, &LIMITS, 0), b"answerbusy");
     assert_eq!(action(&mut state), Some(Action::Close(CloseReason::Unserved)));

@@ -16,6 +16,7 @@ pub struct Outcome {
     pub value: Option<Vec<u8>>,
     /// What else can be asked, in words.
     pub facts: String,
+    pub first_line: Vec<u8>,
 }
 
 /// Head and trailers of an HTTP message.
@@ -61,6 +62,7 @@ pub fn outcome(consumer: &NativeConsumer, consumed: usize) -> Outcome {
         error: consumer.error().copied(),
         value: is_whole.then(|| consumer.value().to_vec()),
         facts: facts(consumer),
+        first_line: consumer.first_line().to_vec(),
     }
 }
 
