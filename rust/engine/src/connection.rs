@@ -16,13 +16,13 @@ use wiretask_protocol::native::NativeConsumer;
 
 use crate::body_files::BodyFiles;
 use crate::idle_order::Standing;
-use crate::output::Writer;
 use crate::poll_loop::LoopHandle;
 use crate::sent_file::SentFile;
 use crate::server_core::{Host, Message, ServerCore};
 use crate::socket::{PeerAddress, PeerSocket};
 use crate::spool::Spool;
 use crate::token::Token;
+use crate::waiting_writers::Writer;
 
 pub(crate) const NO_TOKEN: u64 = u64::MAX;
 

@@ -41,6 +41,7 @@ pub mod task_queue;
 mod thread_state;
 pub mod timer;
 pub mod token;
+pub mod waiting_writers;
 mod wakeup;
 pub mod worker_pool;
 

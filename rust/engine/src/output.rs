@@ -1,4 +1,4 @@
-//! Output of a connection: who sends what the channel's state holds, and who waits for it to leave.
+//! Output of a connection: who sends what the channel's state holds.
 //!
 //! One thread sends at a time, which is a role in the state: the worker that runs the channel, anybody
 //! who writes to it, or the loop when the socket takes output again. What is too much for memory is
@@ -9,8 +9,6 @@ use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::Thread;
-use std::time::{Duration, Instant};
 
 use wiretask_protocol::channel::{CloseReason, FileRange, Outgoing, Taken};
 
@@ -23,10 +21,6 @@ use crate::token::Token;
 
 /// After so many bytes a loop turns to its other connections.
 const SEND_BUDGET_BYTES: usize = 1 << 20;
-/// How late a thread that waits for its peer notices that the process is about to exit.
-const STOP_CHECK: Duration = Duration::from_millis(250);
-/// How late a thread that is held back notices that it is needed elsewhere.
-const NEED_CHECK: Duration = Duration::from_millis(10);
 
 /// What became of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,25 +35,6 @@ pub enum Wrote {
     Full,
     /// Nothing was taken: the connection is closed, or closing.
     Closed,
-}
-
-/// What a thread waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Room {
-    /// All output has left.
-    Empty,
-    /// Little output waits: the low watermark.
-    Low,
-    /// So many bytes would be taken.
-    For(usize),
-    /// Not for output: `take_body` has something to give.
-    Body,
-}
-
-/// A thread that waits for output to leave.
-pub(crate) struct Writer {
-    thread: Thread,
-    room: Room,
 }
 
 impl<H: Host> Connection<H> {
@@ -283,124 +258,6 @@ impl<H: Host> Connection<H> {
         }
     }
 
-    pub(crate) fn release_writers(&self, inner: &mut Inner<H>) {
-        if inner.is_patience_over && inner.state.is_below_low_watermark(&self.core.config.limits) {
-            inner.is_patience_over = false;
-        }
-        if inner.writers.is_empty() {
-            return;
-        }
-        let mut writers = std::mem::take(&mut inner.writers);
-        writers.retain(|writer| {
-            let goes_on = inner.state.is_closed() || self.has_room(inner, writer.room);
-            if goes_on {
-                writer.thread.unpark();
-            }
-            !goes_on
-        });
-        writers.shrink_to_fit();
-        inner.writers = writers;
-    }
-
-    fn has_room(&self, inner: &Inner<H>, room: Room) -> bool {
-        let limits = &self.core.config.limits;
-        match room {
-            Room::Empty => inner.state.unsent_bytes() == 0,
-            Room::Low => inner.state.is_below_low_watermark(limits),
-            Room::For(length) => inner.state.has_room_for(length, limits),
-            Room::Body => inner.state.is_body_ready(),
-        }
-    }
-
-    /// Lets writers that wait look again: output was sent, or the connection closed.
-    pub(crate) fn release_writers_now(&self) {
-        self.release_writers(&mut self.lock());
-    }
-
-    /// When a writer that finds no room is to give up; `None`: never.
-    #[must_use]
-    pub fn write_deadline(&self) -> Option<Instant> {
-        let limit_ms = self.core.config.limits.write_timeout_ms?;
-        Instant::now().checked_add(Duration::from_millis(limit_ms))
-    }
-
-    /// Waits until there is room; false: the connection closed, the deadline passed or `should_stop` says so.
-    ///
-    /// # Blocking
-    /// Until the peer takes the output; without a deadline, the write time-out of the server ends it
-    /// once the peer takes nothing.
-    pub fn wait_for_room(
-        &self,
-        room: Room,
-        deadline: Option<Instant>,
-        should_stop: impl Fn() -> bool,
-    ) -> bool {
-        self.wait(room, deadline, STOP_CHECK, should_stop) == Waited::Room
-    }
-
-    /// Sends what waits, and waits until `take_body` has something to give; false: the connection closed (and
-    /// `take_body` says so) or `should_stop` says so.
-    ///
-    /// # Blocking
-    /// Until the peer goes on with the body; the time limit of requests ends it, once the peer does not.
-    pub fn wait_for_body(&self, should_stop: impl Fn() -> bool) -> bool {
-        self.wait(Room::Body, None, STOP_CHECK, should_stop) == Waited::Room
-    }
-
-    /// Sends, and holds a writer back as long as that helps and costs nobody anything: until little output
-    /// waits, but no longer than `ServerConfig::writer_patience`, and not while other channels wait for
-    /// a worker. Once it has waited in vain no writer of the connection waits here until the output has
-    /// fallen to the low watermark; so a slow reader costs little, however much is written to it.
-    ///
-    /// Returns false if the connection is closed or `should_stop` says so.
-    ///
-    /// # Blocking
-    /// As it says.
-    pub fn hold_back(&self, should_stop: impl Fn() -> bool) -> bool {
-        let deadline = Instant::now().checked_add(self.core.config.writer_patience);
-        let is_needed = || should_stop() || self.core.has_waiting_work();
-        match self.wait(Room::Low, deadline, NEED_CHECK, is_needed) {
-            Waited::Room => true,
-            Waited::Closed => false,
-            Waited::InVain => {
-                let mut inner = self.lock();
-                inner.is_patience_over = !self.has_room(&inner, Room::Low);
-                !inner.state.is_closed() && !should_stop()
-            }
-        }
-    }
-
-    fn wait(
-        &self,
-        room: Room,
-        deadline: Option<Instant>,
-        look_again: Duration,
-        should_stop: impl Fn() -> bool,
-    ) -> Waited {
-        loop {
-            self.send_now();
-            let mut inner = self.lock();
-            if inner.state.is_closed() {
-                return Waited::Closed;
-            }
-            if self.has_room(&inner, room) {
-                return Waited::Room;
-            }
-            let now = Instant::now();
-            if should_stop() || deadline.is_some_and(|deadline| now >= deadline) {
-                return Waited::InVain;
-            }
-            let thread = std::thread::current();
-            let own_id = thread.id();
-            // An earlier wait that ended at its deadline may have left its entry.
-            inner.writers.retain(|writer| writer.thread.id() != own_id);
-            inner.writers.push(Writer { thread, room });
-            drop(inner);
-            let pause = deadline.map_or(look_again, |deadline| (deadline - now).min(look_again));
-            std::thread::park_timeout(pause);
-        }
-    }
-
     /// Asks the loop to send what waits in about a millisecond if the worker has not by then.
     pub fn flush_soon(&self) {
         let token = self.token.load(Ordering::Acquire);
@@ -414,13 +271,6 @@ struct SendOutcome {
     needs_loop: bool,
     is_cut_short: bool,
     is_spool_due: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Waited {
-    Room,
-    Closed,
-    InVain,
 }
 
 #[derive(Clone, Copy, Debug)]

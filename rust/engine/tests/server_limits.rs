@@ -15,7 +15,8 @@ use test_host::{
     Client, Gate, PATIENCE, Peer, TestServer, config, echo, eventually, loopback, times_asleep,
     write_patiently,
 };
-use wiretask_engine::output::{Room, Wrote};
+use wiretask_engine::output::Wrote;
+use wiretask_engine::waiting_writers::Room;
 use wiretask_protocol::channel::Work;
 
 /// A listener whose connections have small buffers in the kernel, so that they are soon full.

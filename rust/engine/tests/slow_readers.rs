@@ -12,7 +12,8 @@ use test_host::slow::{
     ANSWER_BYTES, MEMORY_BYTES, PIECE_BYTES, answer, narrow_client, narrow_listener, serve, spooling_config,
 };
 use test_host::{PATIENCE, TestServer, eventually};
-use wiretask_engine::output::{Room, Wrote};
+use wiretask_engine::output::Wrote;
+use wiretask_engine::waiting_writers::Room;
 use wiretask_protocol::channel::Work;
 
 fn spooled(server: &TestServer) -> usize {

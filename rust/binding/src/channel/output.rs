@@ -5,8 +5,9 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::PyBytes;
-use wiretask_engine::output::{Room, Wrote};
+use wiretask_engine::output::Wrote;
 use wiretask_engine::sent_file::SentFile;
+use wiretask_engine::waiting_writers::Room;
 use wiretask_protocol::channel::CloseReason;
 
 use crate::errors::{Fault, to_exception};

@@ -18,9 +18,10 @@ use wiretask_engine::channel_run::Next;
 use wiretask_engine::connection::Connection;
 use wiretask_engine::duty::Duty;
 use wiretask_engine::log_event::Level;
-use wiretask_engine::output::{Room, Wrote};
+use wiretask_engine::output::Wrote;
 use wiretask_engine::server::Server;
 use wiretask_engine::server_core::{Host, ServerConfig, ServerCore, ServerStats};
+use wiretask_engine::waiting_writers::Room;
 use wiretask_protocol::channel::{ChannelLimits, ChannelMode, OutputLimits, Work};
 use wiretask_protocol::native::{ConsumerSpec, NativeConsumer};
 
