@@ -8,6 +8,8 @@ Must not know: states, locks, signals or who may call what; that is `ServerLife`
 from __future__ import annotations
 
 import contextlib
+import logging
+import math
 import os
 import socket
 import tempfile
@@ -26,8 +28,12 @@ if TYPE_CHECKING:
 
 __all__ = ["RunningServer"]
 
+_LOG = logging.getLogger("wiretask.server")
+
 _LOOP_PATIENCE_SECONDS = 5.0
 _STEP_SECONDS = 0.05
+#: A stop that waits longer says so.
+_SILENCE_SECONDS = 2.0
 #: What idle workers get to leave, when there is no time at all.
 _GRACE_SECONDS = 0.1
 
@@ -104,11 +110,16 @@ class RunningServer:
         """
         native = self.native
         is_drained, still_running, has_ended = False, 0, False
+        tells_at = time.monotonic() + _SILENCE_SECONDS
         try:
             native.drain()
             while not (is_drained := native.wait_drained(min(_STEP_SECONDS, max(0.0, seconds_left())))):
                 if seconds_left() <= 0:
                     break
+                if time.monotonic() >= tells_at:
+                    tells_at = math.inf
+                    message = "stopping; requests are still being answered, and have %.0f more seconds"
+                    _LOG.warning(message, seconds_left())
             still_running = self._stop_dispatcher(seconds_left)
         finally:
             has_ended = native.stop(_LOOP_PATIENCE_SECONDS)

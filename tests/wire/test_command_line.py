@@ -155,6 +155,21 @@ def test_a_request_that_hangs_does_not_keep_it_longer_than_it_may(folder: Path) 
         assert command.finish()[0] == 0
 
 
+def test_a_stop_that_waits_says_what_for(folder: Path) -> None:
+    with (
+        serve("shop:app", "--port", "0", "--graceful-timeout", "2.5", folder=folder) as command,
+        socket.create_connection(("127.0.0.1", command.port())) as client,
+    ):
+        client.sendall(b"GET /hang HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert command.said() == "hanging"
+        command.process.send_signal(signal.SIGTERM)
+        status, _, errors = command.finish()
+    waiting, given_up = errors.splitlines()
+    assert status == 0
+    assert "stopping; requests are still being answered" in waiting
+    assert "still running" in given_up
+
+
 def test_the_configuration_file_says_it_all(folder: Path) -> None:
     (folder / "src").mkdir()
     (folder / "shop.py").rename(folder / "src/shop.py")
