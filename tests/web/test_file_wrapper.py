@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import gzip
 import io
 import os
 import resource
@@ -9,10 +11,13 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from sites import Site, until
+
+from wiretask.wsgi.file_wrapper import FileWrapper
 
 Serve = Callable[..., Site]
 BODY = bytes(range(256)) * 1200  # 300 KiB: more than the kernel takes at once
@@ -242,6 +247,87 @@ def test_a_slow_reader_of_a_file_holds_no_worker(serving: Serve) -> None:
         assert peer.read_head().status == 200
     assert site.ask("GET", "/length/5").body == body[:5]
     assert slow[0]._take(len(body)) == body
+
+
+class Handing:
+    """Passes `read` on as it is, as a file of Django does."""
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    read = property(lambda self: self.file.read)
+    close = property(lambda self: self.file.close)
+
+
+class Masking(Handing):
+    """Has a `read` of its own."""
+
+    def read(self, size: int) -> bytes:  # type: ignore[override]
+        return bytes(byte ^ 255 for byte in self.file.read(size))
+
+
+class MaskingByName(Counting):
+    read = Masking.read
+
+
+class MaskingRaw(io.FileIO):
+    def read(self, size: int | None = -1) -> bytes:  # type: ignore[override]
+        return bytes(byte ^ 255 for byte in super().read(-1 if size is None else size) or b"")
+
+
+class MaskingBuffered(io.BufferedReader):
+    def read(self, size: int | None = -1) -> bytes:  # type: ignore[override]
+        return bytes(byte ^ 255 for byte in super().read(size))
+
+
+@pytest.mark.parametrize(
+    "opened",
+    [
+        lambda path: Masking(open(path, "rb")),  # noqa: SIM115
+        lambda path: MaskingByName(open(path, "rb")),  # noqa: SIM115
+        MaskingRaw,
+        lambda path: MaskingBuffered(io.FileIO(path)),
+        lambda path: io.BufferedReader(MaskingRaw(path)),  # its own `read` may go by another way
+        lambda path: codecs.EncodedFile(open(path, "rb"), "latin-1", "latin-1"),  # noqa: SIM115
+        gzip.open,
+    ],
+    ids=["wrapper", "delegating", "raw", "buffered", "buffered over raw", "recoded", "unzipped"],
+)
+def test_what_is_sent_is_what_the_objects_own_read_gives(serving: Serve, tmp_path: Path, opened: Any) -> None:
+    """Going round it would give away what it hides: the rest of a file, or what it decrypts."""
+    path = tmp_path / "file"
+    path.write_bytes(gzip.compress(BODY))
+    file = opened(path)
+    expected = b"".join(iter(lambda: file.read(100_000), b""))
+    file.close()
+
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return environ["wsgi.file_wrapper"](opened(path))
+
+    assert serving(application, validated=False).ask().body == expected
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda file: file, Handing, Counting, lambda file: tempfile._TemporaryFileWrapper(file, file.name, False)],
+)
+def test_a_file_and_what_passes_its_read_on_are_sent_by_the_system(tmp_path: Path, wrap: Any) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(BODY)
+    with open(path, "rb") as file:
+        file.seek(1000)
+        assert FileWrapper(wrap(file)).rest_of_file() == (file.fileno(), 1000, len(BODY) - 1000)
+
+
+def test_a_file_that_the_system_makes_up_is_sent_whole(serving: Serve) -> None:
+    def application(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return environ["wsgi.file_wrapper"](open("/proc/self/status", "rb"))
+
+    if not os.path.exists("/proc/self/status"):
+        pytest.skip("there is no /proc")
+    assert serving(application, validated=False).ask().body.startswith(b"Name:")
 
 
 def test_the_wrapper_is_iterable_and_can_be_closed(serving: Serve) -> None:

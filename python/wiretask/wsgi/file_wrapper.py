@@ -6,9 +6,12 @@ from __future__ import annotations
 import io
 import os
 import stat
+import tempfile
 from typing import Any, Self
 
 __all__ = ["FileWrapper"]
+
+_TEMPORARY = tempfile._TemporaryFileWrapper
 
 
 class FileWrapper:
@@ -32,17 +35,17 @@ class FileWrapper:
 
     def rest_of_file(self) -> tuple[int, int, int] | None:
         """Return descriptor, offset and length of what is still to be read, if that is the rest of a regular file."""
-        file = getattr(self.file, "file", self.file)  # what the named temporary files of `tempfile` wrap
-        if not isinstance(getattr(file, "raw", file), io.FileIO):
-            return None  # what is read of it may not be what the file has
+        file = _plain_file(self.file)
+        if file is None:
+            return None
         try:
             file.flush()
             descriptor, offset = file.fileno(), file.tell()
             status = os.fstat(descriptor)
         except (OSError, ValueError):
             return None
-        if not stat.S_ISREG(status.st_mode):
-            return None
+        if not stat.S_ISREG(status.st_mode) or not status.st_size:
+            return None  # some that the system makes up have no size, and content all the same
         return descriptor, offset, max(0, status.st_size - offset)
 
     def rest_bytes(self) -> int | None:
@@ -53,7 +56,8 @@ class FileWrapper:
             self.file.seek(here)
         except (AttributeError, OSError, ValueError, TypeError):
             return None
-        return max(0, end - here) if isinstance(end, int) and isinstance(here, int) else None
+        # What has no size may have content all the same, as above.
+        return max(0, end - here) if isinstance(end, int) and isinstance(here, int) and end else None
 
     def __iter__(self) -> Self:
         return self
@@ -69,3 +73,20 @@ class FileWrapper:
         close = getattr(self.file, "close", None)
         if close is not None:
             close()
+
+
+def _plain_file(file: Any) -> Any:
+    """Return the file on disk whose own `read` is that of `file`, so that what is read is what it has; or None.
+
+    That is the file itself, or what something is wrapped around that passes `read` on as it is.
+    """
+    if type(file) is _TEMPORARY:
+        file = file.file  # it passes on a function of its own
+    try:
+        read = file.read
+        inner = read.__self__
+    except AttributeError:
+        return None
+    raw = inner if type(inner) is io.FileIO else getattr(inner, "raw", None)
+    is_plain = type(inner) in (io.FileIO, io.BufferedReader, io.BufferedRandom) and type(raw) is io.FileIO
+    return inner if is_plain and read == inner.read else None
