@@ -993,6 +993,9 @@ class Exchange:
             ClientDisconnectedError: the client has gone.
         """
 
+    def pass_on(self, data: bytes, /) -> bool:
+        """Send a part of the body, as `write` does; whether more of it would be sent, if there were more."""
+
     def note_client(self, address: str, /) -> None:
         """Note for the access log who asked, where a trusted proxy says so."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -143,6 +144,55 @@ def test_a_body_where_none_belongs_is_not_sent(serving: Serve, status: str, bloc
             assert peer.ask().status == int(status[:3])
 
 
+@pytest.mark.parametrize(("status", "method"), [("200 OK", "HEAD"), ("204 None", "GET"), ("304 Same", "GET")])
+def test_an_endless_body_of_which_nothing_is_wanted_is_closed_and_ends(
+    serving: Serve, status: str, method: str
+) -> None:
+    made: list[Blocks] = []
+
+    def application(environ: dict[str, Any], start_response: Any) -> Blocks:
+        start_response(status, [TEXT])
+        made.append(Blocks([]))
+        made[-1].blocks = itertools.repeat(b"more")
+        return made[-1]
+
+    with serving(application, validated=False, threads=1).connect() as peer:
+        for _ in range(2):
+            assert peer.ask(method).status == int(status[:3])
+    until(lambda: len(made) == 2 and all(one.closed for one in made), "the close")
+    assert [(one.given, one.closed) for one in made] == [(1, 1)] * 2
+
+
+def test_an_application_that_writes_without_end_to_a_head_notices_that_its_client_goes(serving: Serve) -> None:
+    noticed = threading.Event()
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        write = start_response("200 OK", [TEXT])
+        try:
+            while True:
+                write(b"more")
+                time.sleep(0.01)
+        except OSError:
+            noticed.set()
+            raise
+
+    with serving(application, validated=False).connect() as peer:
+        peer.send_request("HEAD")
+        assert peer.read_head().status == 200
+    assert noticed.wait(20)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("length", [(), (("Content-Length", "3"),)], ids=["bare", "length"])
+@pytest.mark.parametrize("blocks", [[b"abc"], generated(b"ab", b"c"), []], ids=["list", "generator", "empty"])
+def test_a_205_has_an_empty_body(serving: Serve, method: str, length: Any, blocks: Any) -> None:
+    with serving(answering(blocks, *length, status="205 Reset Content"), validated=False).connect() as peer:
+        for _ in range(2):
+            answer = peer.ask(method)
+            assert (answer.status, answer.get("content-length"), answer.body) == (205, "0", b"")
+            assert answer.get("transfer-encoding") is None
+
+
 def test_http_1_0_is_answered_without_chunks_and_then_closed(serving: Serve) -> None:
     with serving(answering(generated(b"a", b"b"))).connect() as peer:
         peer.send(b"GET / HTTP/1.0\r\n\r\n")
@@ -250,8 +300,12 @@ def test_an_answer_that_stays_below_its_length_is_cut_and_logged(serving: Serve,
     assert until(lambda: caplog.records, "the message")
 
 
-@pytest.mark.parametrize("blocks", [[b"1234567890"], generated(b"123", b"4567", b"890")], ids=["list", "generator"])
-def test_an_answer_never_exceeds_its_length(serving: Serve, caplog: Any, blocks: Any) -> None:
+@pytest.mark.parametrize(
+    ("blocks", "excess"),
+    [([b"1234567890"], 5), (generated(b"123", b"4567", b"890"), 2), (lambda: itertools.repeat(b"12345"), 5)],
+    ids=["list", "generator", "endless"],
+)
+def test_an_answer_never_exceeds_its_length(serving: Serve, caplog: Any, blocks: Any, excess: int) -> None:
     with serving(answering(blocks, ("Content-Length", "5")), validated=False).connect() as peer:
         answer = peer.ask()
         assert (answer.status, answer.body) == (200, b"12345")
@@ -259,7 +313,7 @@ def test_an_answer_never_exceeds_its_length(serving: Serve, caplog: Any, blocks:
             assert peer.is_closed_by_server()
         else:
             assert peer.ask().body == b"12345"
-    assert "5 bytes beyond" in until(lambda: caplog.text, "the message")
+    assert f"{excess} bytes beyond" in until(lambda: caplog.text, "the message")
     assert "GET /" in caplog.text
 
 

@@ -260,6 +260,7 @@ REFUSED_HEADERS = {
     "hop-by-hop Transfer-Encoding": ("TRANSFER-encoding", "chunked"),
     "hop-by-hop Upgrade": ("Upgrade", "websocket"),
     "Content-Length that is no number": ("Content-Length", "abc"),
+    "Content-Length beyond all numbers": ("Content-Length", "99999999999999999999999"),
     "Content-Length below zero": ("Content-Length", "-1"),
     "Content-Length with a sign": ("Content-Length", "+1"),
     "Content-Length with an underscore": ("Content-Length", "1_0"),

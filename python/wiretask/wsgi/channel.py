@@ -154,14 +154,16 @@ def _pass_on(exchange: Exchange, result: Any, environ: dict[str, Any]) -> None:
                     exchange.write(part)
         else:
             for part in parts:
-                exchange.write(part)
+                # Of an answer to HEAD, say, nothing more is wanted; the parts may have no end.
+                if not exchange.pass_on(part):
+                    break
         exchange.end()
     finally:
         if close is not None:
             close()
     if exchange.excess_bytes:
         method, uri = environ.get("REQUEST_METHOD"), environ.get("REQUEST_URI")
-        message = "%d bytes beyond the announced Content-Length were left out of the answer to %s %s"
+        message = "%d bytes beyond the announced Content-Length, or more, were left out of the answer to %s %s"
         _LOG.warning(message, exchange.excess_bytes, method, uri)
 
 

@@ -98,6 +98,15 @@ impl Answer {
         self.excess_bytes
     }
 
+    /// Whether more of the body would be sent, if there were more.
+    pub fn wants_more(&self) -> bool {
+        match self.plan.map(|plan| plan.body) {
+            Some(AnswerBody::Nothing) => false,
+            Some(AnswerBody::Length(_)) => self.excess_bytes == 0,
+            Some(AnswerBody::Chunked | AnswerBody::UntilClose) | None => true,
+        }
+    }
+
     /// Whether `start_response` was called.
     pub fn is_started(&self) -> bool {
         self.head.is_some()

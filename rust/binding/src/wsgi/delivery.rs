@@ -51,6 +51,16 @@ impl Delivery {
         Ok(())
     }
 
+    /// Look whether the client is still there, where there is nothing to send that would show it.
+    ///
+    /// # Errors
+    /// `ClientDisconnectedError`.
+    pub fn look(&self, py: Python<'_>) -> PyResult<()> {
+        let connection = &self.connection;
+        let is_gone = !is_own(connection) || connection.is_peer_gone() || connection.is_closed();
+        if is_gone { Err(disconnected(py)) } else { Ok(()) }
+    }
+
     /// Send `parts`, each by itself: a body of this length. How much of it was sent, and the error if that is not all.
     pub fn send_parts(&self, py: Python<'_>, parts: &Parts<'_, '_>, length: u64) -> (u64, PyResult<()>) {
         let mut missing_bytes = length;

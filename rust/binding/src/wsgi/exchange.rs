@@ -166,12 +166,22 @@ impl Exchange {
             return Ok(());
         }
         let part = self.lock().add(data, || self.terms())?;
+        if part.length == 0 && part.out.is_empty() {
+            return self.delivery.look(py);
+        }
         let sent = self.delivery.send(py, &part.out).and_then(|()| self.delivery.send(py, part.behind));
         if sent.is_err() {
             self.lock().take_back(part.length);
         }
         sent?;
         self.delivery.flush(py)
+    }
+
+    /// Send a part of the body, as `write` does; whether more of it would be sent, if there were more.
+    #[pyo3(signature = (data, /))]
+    fn pass_on(&self, py: Python<'_>, data: &Bound<'_, PyAny>) -> PyResult<bool> {
+        self.write(py, data)?;
+        Ok(self.lock().wants_more())
     }
 
     /// Send the whole answer, if `result` is a list or tuple of nothing but bytes, and all is as announced; else

@@ -164,7 +164,9 @@ impl AnswerHead {
             4 => self.has_date |= name.eq_ignore_ascii_case(b"date"),
             6 if name.eq_ignore_ascii_case(b"server") => self.has_server = true,
             14 if name == b"Content-Length" || name.eq_ignore_ascii_case(b"content-length") => {
-                let length = decimal(value).ok_or(AnswerFault::ContentLength)?;
+                // The largest number stands for those beyond it.
+                let length = decimal(value).filter(|length| *length < u64::MAX);
+                let length = length.ok_or(AnswerFault::ContentLength)?;
                 if self.content_length.replace(length).is_some() {
                     return Err(AnswerFault::ContentLength);
                 }
@@ -186,7 +188,7 @@ impl AnswerHead {
     /// How the answer goes on; `whole_length` is the length of the body, where it is known beforehand.
     pub fn plan(&self, asking: Asking, whole_length: Option<u64>) -> AnswerPlan {
         let keep_alive = asking.keep_alive;
-        if asking.is_head || matches!(self.status, 204 | 304) {
+        if asking.is_head || matches!(self.status, 204 | 205 | 304) {
             return AnswerPlan { body: AnswerBody::Nothing, keep_alive };
         }
         match (self.content_length.or(whole_length), asking.version) {
@@ -209,9 +211,11 @@ impl AnswerHead {
         let mut out = core::mem::take(&mut self.bytes);
         out.reserve(160);
         let known = whole_length.filter(|length| !(asking.is_head && *length == 0));
-        // A 204 must not have one; a 304 tells that of the 200 it stands for, which only the application knows.
+        // A 204 must not have one, a 205 has nothing; a 304 tells that of the 200 it stands for, which only the
+        // application knows.
         let length = match self.status {
             204 => None,
+            205 => Some(0),
             304 => self.content_length,
             _ => self.content_length.or(known),
         };
