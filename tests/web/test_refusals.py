@@ -6,6 +6,7 @@ The finer points of what is refused are cases of `tests/http`. Source: RFC 9110 
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -147,8 +148,34 @@ def test_an_idle_connection_is_closed_without_a_word(serving: Serve) -> None:
         assert peer.is_closed_by_server()
 
 
-def test_a_client_that_was_told_to_stop_and_head_requests_get_no_body(serving: Serve) -> None:
-    with serving(never).connect() as peer:
-        peer.send(b"HEAD / HTTP/1.1\r\nContent-Length: x\r\n\r\n")
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"HEAD / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
+        (b"HEAD / HTTP/1.1\r\nHost: t\r\nExpect: more\r\n\r\n", 417),
+        (b"HEAD /" + 20_000 * b"x", 414),
+        (b"HEAD / HTTP/1.1\r\n", 408),
+    ],
+)
+def test_a_refusal_of_head_has_no_body(serving: Serve, sent: bytes, status: int) -> None:
+    with serving(never, request_timeout_seconds=0.3).connect() as peer:
+        peer.send(sent)
         answer = peer.read_head()
-        assert answer.status == 400
+        assert (answer.status, int(answer.get("content-length") or 0) > 0) == (status, True)
+        assert peer.read_to_end() == b""
+
+
+def test_an_empty_line_behind_a_request_begins_none(serving: Serve) -> None:
+    """It would have got a 408, which the client takes for the answer to its next request."""
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"answer"]
+
+    with serving(application, request_timeout_seconds=0.2, channel_timeout=20).connect() as peer:
+        for _ in range(2):
+            peer.send(b"GET / HTTP/1.1\r\nHost: t\r\n\r\n\r\n")
+            assert peer.read_answer().body == b"answer"
+            time.sleep(0.5)
+        peer.send(b"GET / HT")
+        judge(peer.read_answer(), 408)

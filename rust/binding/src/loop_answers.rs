@@ -51,7 +51,8 @@ impl LoopAnswers for HttpAnswers {
         let retry_after_seconds = (status == 503).then_some(self.retry_after_seconds);
         let answer = with_date(|date| {
             let server = self.ident.as_deref();
-            LoopAnswer { status, text, date, server, retry_after_seconds }.to_bytes()
+            let is_to_head = first_line.starts_with(b"HEAD ");
+            LoopAnswer { status, text, date, server, retry_after_seconds, is_to_head }.to_bytes()
         });
         if let Some(log) = &self.access_log {
             let body_bytes = body_bytes_of(&answer);

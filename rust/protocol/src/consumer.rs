@@ -47,6 +47,11 @@ pub trait StreamConsumer {
     /// Whether at least one byte was consumed.
     fn is_started(&self) -> bool;
 
+    /// Whether the message itself has begun: bytes that may stand before one, such as empty lines, do not count.
+    fn has_begun(&self) -> bool {
+        self.is_started()
+    }
+
     /// The first line of the message without its end, as far as it is held, for a record of what was refused: also of
     /// a message that failed. At most 1 KiB of it; empty for a message that has no lines.
     fn first_line(&self) -> &[u8] {

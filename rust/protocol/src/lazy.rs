@@ -81,6 +81,10 @@ impl<C: Seeded> StreamConsumer for Lazy<C> {
         self.get().is_some_and(C::is_started)
     }
 
+    fn has_begun(&self) -> bool {
+        self.get().is_some_and(C::has_begun)
+    }
+
     fn first_line(&self) -> &[u8] {
         self.get().map_or(b"", C::first_line)
     }

@@ -140,6 +140,10 @@ impl StreamConsumer for NativeConsumer {
         each!(self, inner => inner.is_started())
     }
 
+    fn has_begun(&self) -> bool {
+        each!(self, inner => inner.has_begun())
+    }
+
     fn first_line(&self) -> &[u8] {
         each!(self, inner => inner.first_line())
     }

@@ -109,8 +109,8 @@ impl<C: StreamConsumer> ChannelState<C> {
 
     /// Reads no more once no request is begun.
     pub(super) fn maybe_end_draining(&mut self) {
-        let has_begun = self.current.as_ref().is_some_and(StreamConsumer::is_started);
-        if self.finishes_begun() && self.phase == Phase::Open && self.waiting.is_empty() && !has_begun {
+        let is_between = self.waiting.is_empty() && !self.is_in_request();
+        if self.finishes_begun() && self.phase == Phase::Open && is_between {
             self.input_ended = true;
             self.current = None;
         }

@@ -22,7 +22,7 @@ impl<C: StreamConsumer> ChannelState<C> {
             self.waiting.push(data);
             return;
         }
-        if self.current.is_none() {
+        if !self.is_in_request() {
             self.activity_ms = now_ms;
         }
         if self.waiting.is_empty() {
@@ -136,6 +136,11 @@ impl<C: StreamConsumer> ChannelState<C> {
         }
     }
 
+    /// Whether a request has begun to come, and is not complete.
+    pub(super) fn is_in_request(&self) -> bool {
+        self.current.as_ref().is_some_and(StreamConsumer::has_begun)
+    }
+
     pub(super) fn is_ready_full(&self, limits: &ChannelLimits) -> bool {
         self.is_behind_body()
             || self.ready.len() >= limits.max_ready_requests
@@ -189,7 +194,7 @@ impl<C: StreamConsumer> ChannelState<C> {
             }
         }
         if let Some(mut consumer) = self.current.take()
-            && consumer.is_started()
+            && consumer.has_begun()
         {
             consumer.end_of_input();
             match consumer.error() {

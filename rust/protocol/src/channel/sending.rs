@@ -141,7 +141,7 @@ impl<C: StreamConsumer> ChannelState<C> {
         if self.output.unsent_bytes() == 0 {
             self.flush_wanted = false;
             // While much output waited the rest of a request could not be read.
-            if self.current.as_ref().is_some_and(StreamConsumer::is_started) {
+            if self.is_in_request() {
                 self.activity_ms = now_ms;
             }
         }

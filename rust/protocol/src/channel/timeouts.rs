@@ -16,7 +16,7 @@ impl<C: StreamConsumer> ChannelState<C> {
             && !self.is_input_held
             && self.waiting.is_empty()
             && self.output.unsent_bytes() == 0
-            && !self.current.as_ref().is_some_and(StreamConsumer::is_started);
+            && !self.is_in_request();
         is_idle.then_some(self.activity_ms)
     }
 
@@ -33,7 +33,7 @@ impl<C: StreamConsumer> ChannelState<C> {
             (self.activity_ms, limits.request_timeout_ms, CloseReason::RequestTimeout)
         } else if self.request_begun && !self.is_input_held {
             (self.request_since_ms, limits.request_timeout_ms, CloseReason::RequestTimeout)
-        } else if !self.is_input_held && self.current.as_ref().is_some_and(StreamConsumer::is_started) {
+        } else if !self.is_input_held && self.is_in_request() {
             (self.activity_ms, limits.request_timeout_ms, CloseReason::RequestTimeout)
         } else {
             (self.activity_ms, limits.idle_timeout_ms, CloseReason::IdleTimeout)

@@ -1,8 +1,7 @@
 //! The answers that a server gives without its application: plain text, and the end of the connection.
 //!
-//! A pure function of a status, the date and what the server calls itself. The request is not known here, as it may
-//! be what cannot be read: so an answer to HEAD has a body too, which nobody mistakes for another answer, because
-//! nothing comes behind it. Source: RFC 9110 sections 6.6.1, 10.2.3 and 15, RFC 9112 section 9.6.
+//! A pure function of a status, the date and what the server calls itself. Of the request no more is known here than
+//! whether it was HEAD. Source: RFC 9110 sections 6.6.1, 9.3.2, 10.2.3 and 15, RFC 9112 section 9.6.
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -22,6 +21,8 @@ pub struct LoopAnswer<'a> {
     pub server: Option<&'a [u8]>,
     /// When to try again.
     pub retry_after_seconds: Option<u32>,
+    /// It answers HEAD, as far as that can be seen: its body is left out.
+    pub is_to_head: bool,
 }
 
 impl LoopAnswer<'_> {
@@ -41,9 +42,12 @@ impl LoopAnswer<'_> {
         }
         let length = body.len();
         let rest = format!(
-            "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"
         );
         answer.extend_from_slice(rest.as_bytes());
+        if !self.is_to_head {
+            answer.extend_from_slice(body.as_bytes());
+        }
         answer
     }
 }
@@ -80,6 +84,15 @@ mod tests {
 
     const DATE: &[u8] = b"Sun, 06 Nov 1994 08:49:37 GMT";
 
+    const PLAIN: LoopAnswer<'static> = LoopAnswer {
+        status: 400,
+        text: "",
+        date: DATE,
+        server: None,
+        retry_after_seconds: None,
+        is_to_head: false,
+    };
+
     fn read(answer: &[u8]) -> Response {
         let mut response = Response::new(HttpLimits::DEFAULT, Asked::Other);
         assert_eq!(response.received(answer), answer.len());
@@ -92,8 +105,7 @@ mod tests {
     fn every_answer_is_one_whole_answer_after_which_nothing_comes() {
         let statuses = ErrorKind::EXAMPLES.iter().filter_map(|kind| kind.status()).chain([408, 503, 507]);
         for status in statuses {
-            let answer =
-                LoopAnswer { status, text: "it is so", date: DATE, server: None, retry_after_seconds: None };
+            let answer = LoopAnswer { status, text: "it is so", ..PLAIN };
             let response = read(&answer.to_bytes());
             assert_eq!(response.head().status(), status);
             assert_eq!(response.head().reason(), reason_phrase(status).as_bytes());
@@ -104,13 +116,20 @@ mod tests {
     }
 
     #[test]
+    fn to_head_it_is_the_same_without_its_body() {
+        let whole = PLAIN.to_bytes();
+        let head = LoopAnswer { is_to_head: true, ..PLAIN }.to_bytes();
+        assert!(head.ends_with(b"\r\n\r\n") && whole.starts_with(&head) && whole.len() > head.len());
+    }
+
+    #[test]
     fn it_says_what_it_is_and_when_to_come_again() {
         let answer = LoopAnswer {
             status: 503,
             text: "all workers are busy",
-            date: DATE,
             server: Some(b"wiretask"),
             retry_after_seconds: Some(7),
+            ..PLAIN
         };
         assert_eq!(
             core::str::from_utf8(&answer.to_bytes()).unwrap(),

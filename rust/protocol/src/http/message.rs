@@ -190,6 +190,10 @@ impl<H: Head> StreamConsumer for Message<H> {
         self.taken_bytes > 0
     }
 
+    fn has_begun(&self) -> bool {
+        self.body.is_some() || self.head.has_begun()
+    }
+
     fn first_line(&self) -> &[u8] {
         self.head.first_line()
     }

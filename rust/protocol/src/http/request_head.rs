@@ -237,6 +237,10 @@ impl StreamConsumer for RequestHead {
         self.section.taken_bytes() > 0
     }
 
+    fn has_begun(&self) -> bool {
+        self.section.has_content()
+    }
+
     fn first_line(&self) -> &[u8] {
         self.section.first_line()
     }

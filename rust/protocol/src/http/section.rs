@@ -142,6 +142,11 @@ impl Section {
         self.bytes.take()
     }
 
+    /// Whether it holds anything but empty lines.
+    pub(super) fn has_content(&self) -> bool {
+        self.as_slice().iter().any(|byte| !is_line_end(*byte))
+    }
+
     /// The first line without its end, as far as it is held, empty lines before it left out; up to
     /// `MAX_FIRST_LINE_BYTES` of it.
     pub(super) fn first_line(&self) -> &[u8] {
