@@ -34,6 +34,9 @@ pub(super) struct Writer {
     batch: Vec<u8>,
     written: usize,
     looked_at: Option<Instant>,
+    /// It was written to without a look, as the last one was not long ago: that is made up for, also if nothing more
+    /// is written.
+    is_look_due: bool,
     /// The operator knows that the file cannot be written, or not opened anew.
     is_trouble_told: bool,
     is_reopening_told: bool,
@@ -52,6 +55,7 @@ impl Writer {
             batch: Vec::new(),
             written: 0,
             looked_at: None,
+            is_look_due: false,
             is_trouble_told: false,
             is_reopening_told: false,
             told_dropped: 0,
@@ -63,7 +67,7 @@ impl Writer {
     fn run(mut self) {
         let end = End(Arc::clone(&self.buffer));
         while self.wait() {
-            if !self.batch.is_empty() || self.file.is_name_missing() {
+            if !self.batch.is_empty() || self.is_to_look_again() {
                 self.maybe_follow_name();
                 self.write_batch();
             }
@@ -82,7 +86,7 @@ impl Writer {
         let mut lines = self.buffer.lock();
         lines.wake_at_bytes = 1;
         let is_wanted = |lines: &Lines| lines.is_reopen_asked || lines.length() > 0;
-        if self.file.is_name_missing() {
+        if self.is_to_look_again() {
             lines = pause(&self.buffer, lines, LOOK_AT_NAME, is_wanted);
         } else {
             while !lines.is_closed && !is_wanted(&lines) {
@@ -92,6 +96,10 @@ impl Writer {
         self.written = 0;
         lines.take(&mut self.batch, NEVER);
         !lines.is_closed
+    }
+
+    fn is_to_look_again(&self) -> bool {
+        self.is_look_due || self.file.is_name_missing()
     }
 
     /// Let lines come together.
@@ -105,7 +113,8 @@ impl Writer {
 
     fn maybe_follow_name(&mut self) {
         let now = Instant::now();
-        if self.looked_at.is_some_and(|then| now.duration_since(then) < LOOK_AT_NAME) {
+        self.is_look_due = self.looked_at.is_some_and(|then| now.duration_since(then) < LOOK_AT_NAME);
+        if self.is_look_due {
             return;
         }
         self.looked_at = Some(now);
