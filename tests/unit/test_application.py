@@ -36,6 +36,13 @@ site = Site()
 async def asgi(scope, receive, send):
     pass
 
+def make_of(name): return app
+
+
+class Scoped:
+    def __init__(self, scope): pass
+
+
 class ASGISite:
     async def __call__(self, scope, receive, send):
         pass
@@ -102,6 +109,8 @@ def test_names_that_are_found(folder: Path, spelling: str, answer: bytes) -> Non
         ("front_shop:make", r"takes no arguments: if it makes the application, write front_shop:make\(\)"),
         ("front_shop:make_nothing()", "returned None: the factory has to return"),
         ("front_shop:make_badly()", r"front_shop:make_badly\(\) failed: RuntimeError: no database.*line 12"),
+        ("front_shop:make_of", r"cannot be called with \(environ, start_response\)"),
+        ("front_shop:Scoped", r"cannot be called with \(environ, start_response\)"),
         ("front_shop:asgi", "is an ASGI application"),
         ("front_shop:asgi_site", "is an ASGI application"),
         ("front_broken:app", r"importing 'front_broken' failed: ZeroDivisionError.*front_broken.py, line 2"),

@@ -132,21 +132,27 @@ def _why_unfit(application: Any, spelling: str, *, is_made: bool) -> str:
         return f"{spelling} is an ASGI application, and this is a WSGI server: wrap it, for example with a2wsgi"
     if not is_made and _takes_nothing(application):
         return f"{spelling} takes no arguments: if it makes the application, write {spelling}()"
+    if not _takes(application, {}, None):
+        return f"{spelling} is no WSGI application: it cannot be called with (environ, start_response)"
     return ""
 
 
 def _takes_nothing(application: Any) -> bool:
     """Whether it can be called without arguments, and cannot as an application is."""
+    return _takes(application) and not _takes(application, {}, None)
+
+
+def _takes(application: Any, *arguments: object) -> bool:
+    """Whether it can be called with these, as far as can be seen."""
     try:
         signature = inspect.signature(application)
-        signature.bind()
     except (TypeError, ValueError):
-        return False
-    try:
-        signature.bind({}, None)
-    except TypeError:
         return True
-    return False
+    try:
+        signature.bind(*arguments)
+    except TypeError:
+        return False
+    return True
 
 
 def _one_line(error: BaseException) -> str:
