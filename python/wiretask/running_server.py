@@ -11,6 +11,7 @@ import contextlib
 import logging
 import math
 import os
+import resource
 import socket
 import tempfile
 import time
@@ -26,12 +27,14 @@ from wiretask.tasks import ThreadedTaskDispatcher
 if TYPE_CHECKING:
     from wiretask.server_life import ServerLife
 
-__all__ = ["RunningServer"]
+__all__ = ["DESCRIPTORS_OF_AN_APPLICATION", "RunningServer"]
 
 _LOG = logging.getLogger("wiretask.server")
 
 _LOOP_PATIENCE_SECONDS = 5.0
 _STEP_SECONDS = 0.05
+#: So many descriptors are not for connections, or a quarter of those that there are.
+DESCRIPTORS_OF_AN_APPLICATION = 256
 #: A stop that waits longer says so.
 _SILENCE_SECONDS = 2.0
 #: What idle workers get to leave, when there is no time at all.
@@ -155,6 +158,18 @@ def _check_spool_directory(adj: Adjustments) -> None:
             raise OSError(error.errno, message, os.fspath(directory)) from error
 
 
+def _connection_limit(wanted: int) -> int:
+    """Return how many connections there may be: some of the descriptors are left to the application."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if descriptors == resource.RLIM_INFINITY:
+        return wanted
+    possible = max(1, descriptors - min(descriptors // 4, DESCRIPTORS_OF_AN_APPLICATION))
+    if possible < wanted:
+        message = "at most %d connections at a time, not %d, as the process may have no more than %d descriptors"
+        _LOG.info(message, possible, wanted, descriptors)
+    return min(wanted, possible)
+
+
 def _native_settings(adj: Adjustments, hooks: ServerHooks, name: str) -> dict[str, Any]:
     return {
         "name": name,
@@ -173,7 +188,7 @@ def _native_settings(adj: Adjustments, hooks: ServerHooks, name: str) -> dict[st
         "high_watermark_bytes": adj.outbuf_high_watermark,
         "writer_patience_seconds": adj.outbuf_wait_seconds,
         "spool_directory": adj.spool_directory,
-        "connection_limit": adj.connection_limit,
+        "connection_limit": _connection_limit(adj.connection_limit),
         "evict_idle_seconds": adj.evict_idle_seconds,
         "max_pipelined_requests": adj.max_pipelined_requests,
         "max_pipelined_bytes": adj.max_pipelined_bytes,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import html.parser
 import importlib.metadata
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -168,6 +170,58 @@ def test_a_stop_that_waits_says_what_for(folder: Path) -> None:
     assert status == 0
     assert "stopping; requests are still being answered" in waiting
     assert "still running" in given_up
+
+
+LOADING = """
+import os, resource, time
+os.write(1, b"loading\\n")
+time.sleep(float(os.environ["SECONDS"]))
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    return [str(resource.getrlimit(resource.RLIMIT_NOFILE)[0]).encode()]
+"""
+
+
+def test_log_rotation_while_the_application_is_loaded_ends_nothing(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(LOADING)
+    with serve("slow:app", "--port", "0", folder=tmp_path, SECONDS="0.5") as command:
+        assert command.said() == "loading"
+        command.process.send_signal(signal.SIGUSR1)
+        assert answer_of(command.port())[0].status == 200
+
+
+def test_sigterm_ends_the_first_process_of_a_container_while_the_application_is_loaded(tmp_path: Path) -> None:
+    """The system does not do to it what signals do by default."""
+    (tmp_path / "slow.py").write_text(LOADING)
+    first = "import os, sys; os.getpid = lambda: 1; import wiretask.command_line as c; sys.exit(c.main(sys.argv[1:]))"
+    with Command(sys.executable, "-c", first, "serve", "slow:app", folder=tmp_path, SECONDS="3600") as command:
+        assert command.said() == "loading"
+        command.process.send_signal(signal.SIGTERM)
+        assert command.finish() == (128 + signal.SIGTERM, "", "")
+
+
+def test_more_idle_connections_than_descriptors_keep_nobody_out(folder: Path) -> None:
+    arguments = [sys.executable, "-m", "wiretask", "serve", "shop:app", "--port", "0", "--evict-idle-seconds", "0"]
+    with (
+        Command("sh", "-c", 'ulimit -n 100; exec "$@"', "sh", *arguments, folder=folder) as command,
+        contextlib.ExitStack() as crowd,
+    ):
+        port = command.port()
+        for _ in range(150):
+            crowd.enter_context(socket.create_connection(("127.0.0.1", port)))
+        for _ in range(3):
+            assert answer_of(port, "/late")[1] == b"|/late"
+
+
+def test_it_has_as_many_descriptors_as_its_connections_need(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(LOADING)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 1000:
+        pytest.skip("this system gives no more")
+    arguments = [sys.executable, "-m", "wiretask", "serve", "slow:app", "--port", "0", "--connection-limit", "300"]
+    with Command("sh", "-c", 'ulimit -Sn 100; exec "$@"', "sh", *arguments, folder=tmp_path, SECONDS="0") as command:
+        assert int(answer_of(command.port())[1]) >= 400
 
 
 def test_the_configuration_file_says_it_all(folder: Path) -> None:
