@@ -200,7 +200,7 @@ class Text:
         return value
 
     def parse(self, name: str, text: str) -> str | None:
-        return text
+        return None if self.is_optional and _is_none(text) else text
 
 
 @dataclass(frozen=True)

@@ -107,6 +107,7 @@ def test_the_class_docstrings_explain_every_setting() -> None:
         ("access_log", "-", "-"),
         ("access_log", "/var/log/access.log", "/var/log/access.log"),
         ("ident", "", None),
+        ("ident", "none", None),
         ("ident", "shop 2", "shop 2"),
         ("trusted_proxy", "10.0.0.1, 192.168.0.0/16\nunix", ("10.0.0.1", "192.168.0.0/16", "unix")),
         ("trusted_proxy", "none", ()),
