@@ -9,6 +9,7 @@ import logging
 import os
 import pickle
 import socket
+import typing
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from wiretask.addresses import ListenAddress
 from wiretask.adjustments import Adjustments
 from wiretask.errors import UnknownSettingError
 from wiretask.wsgi import WSGIAdjustments
+from wiretask.wsgi.settings import Settings
 
 # waitress 3.0.2: its arguments and defaults, as far as ours are the same.
 WAITRESS_DEFAULTS: dict[str, object] = {
@@ -318,3 +320,12 @@ def test_replace_pickle_and_hash() -> None:
     assert adj.replace(threads="7").replace(threads=4) == adj
     assert pickle.loads(pickle.dumps(adj)) == adj
     assert hash(adj) == hash(adj.replace())
+
+
+def test_type_checkers_are_told_of_the_same_names_and_of_text_besides() -> None:
+    kept, taken = typing.get_type_hints(WSGIAdjustments), typing.get_type_hints(Settings)
+    names = [field.name for field in dataclasses.fields(WSGIAdjustments)]
+    assert list(taken) == names
+    without_text = {"socket_options"}
+    for name in names:
+        assert taken[name] == (kept[name] if name in without_text else kept[name] | str), name

@@ -22,7 +22,7 @@ from wiretask.errors import UnknownSettingError
 from wiretask.setting_kinds import Choice, Flag, Listen, Seconds, SettingKind, Text, Whole, nearest_hint
 from wiretask.wsgi.setting_kinds import AccessLog, Prefix, ProxyAddresses, ProxyHeaders, UnixPath
 
-__all__ = ["DEFAULT_HOST", "DEFAULT_PORT", "WSGIAdjustments"]
+__all__ = ["DEFAULT_HOST", "DEFAULT_PORT", "ProxyAddress", "WSGIAdjustments"]
 
 DEFAULT_HOST = "0.0.0.0"
 DEFAULT_PORT = 8080
@@ -36,7 +36,7 @@ _EXCLUSIONS = (
 )
 _SAME_TIMEOUT = ("graceful_timeout", "shutdown_timeout_seconds")
 
-_Proxy = str | IPv4Address | IPv6Address | IPv4Network | IPv6Network
+ProxyAddress = str | IPv4Address | IPv6Address | IPv4Network | IPv6Network
 
 
 @naming_unknown_settings
@@ -117,7 +117,7 @@ class WSGIAdjustments(Adjustments):
     ident: str | None = setting("wiretask", Text(_VISIBLE, "visible ASCII", "TEXT", is_optional=True))
     expose_tracebacks: bool = setting(False, Flag())
 
-    trusted_proxy: _Proxy | Sequence[_Proxy] | None = setting((), ProxyAddresses())  # noqa: RUF009
+    trusted_proxy: ProxyAddress | Sequence[ProxyAddress] | None = setting((), ProxyAddresses())  # noqa: RUF009
     trusted_proxy_count: int | None = setting(None, Whole(1, 1000, is_optional=True))
     trusted_proxy_headers: str | Collection[str] = setting(frozenset(), ProxyHeaders())
     clear_untrusted_proxy_headers: bool = setting(True, Flag())

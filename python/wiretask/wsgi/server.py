@@ -11,7 +11,7 @@ import signal
 import sys
 import weakref
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Unpack, cast
 
 from wiretask._native import __version__
 from wiretask.channels import ServerChannel
@@ -23,6 +23,7 @@ from wiretask.wsgi.adjustments import WSGIAdjustments
 from wiretask.wsgi.channel import Site, WSGIChannel
 from wiretask.wsgi.file_wrapper import FileWrapper
 from wiretask.wsgi.proxies import ProxyTrust
+from wiretask.wsgi.settings import Settings
 
 __all__ = ["WSGIServer", "create_server", "serve"]
 
@@ -163,7 +164,7 @@ def _channel_class(application: Callable[..., Any], adj: WSGIAdjustments) -> typ
 
 
 def create_server(
-    application: Callable[..., Any] | None = None, map: SocketMap | None = None, **settings: Any
+    application: Callable[..., Any] | None = None, map: SocketMap | None = None, **settings: Unpack[Settings]
 ) -> WSGIServer:
     """Return a server of `application` that listens already; call its `run`, `start`, or use it in a `with` block.
 
@@ -176,14 +177,14 @@ def create_server(
     """
     if application is None:
         raise TypeError("create_server needs the WSGI application as its first argument")
-    server = WSGIServer(application, WSGIAdjustments(**settings))
+    server = WSGIServer(application, WSGIAdjustments(**cast(dict[str, Any], settings)))
     if map is not None:
         server.del_channel()
         server.add_channel(map)
     return server
 
 
-def serve(application: Callable[..., Any], **settings: Any) -> None:
+def serve(application: Callable[..., Any], **settings: Unpack[Settings]) -> None:
     """Serve `application` until Ctrl-C or SIGTERM. Arguments and errors: those of `create_server`.
 
     Blocking: yes, for the life of the server.
