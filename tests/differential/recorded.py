@@ -217,6 +217,12 @@ RECORDED: dict[str, bytes] = {
         body=_PROPFIND,
     ),
     "a client of old sends latin-1": _request("GET /search?q=caf%E9 HTTP/1.1", "Host: a", "X-Name: Ren\xe9  \t "),
+    "a browser leaves brackets and backslashes in the query": _request(
+        "GET /files/[a]|b?path=C:\\dir&ids[]={1}^`|100% HTTP/1.1",
+        "Host: localhost:8080",
+        "User-Agent: Mozilla/5.0",
+        "Accept: */*",
+    ),
     "a browser opens a tunnel": _request(
         "CONNECT example.com:443 HTTP/1.1",
         "Host: example.com:443",

@@ -89,6 +89,7 @@ def test_the_environ_is_the_applications_own_to_change(serving: Serve) -> None:
         ("/a+b", "/a+b", ""),
         ("/a?", "/a", ""),
         ("/a?x=1&y=%20?/", "/a", "x=1&y=%20?/"),
+        ("/[a]|b?p=C:\\dir&q[]={1}^`", "/[a]|b", "p=C:\\dir&q[]={1}^`"),
         ("/%00", "/\0", ""),
         ("http://test/abs?q", "/abs", "q"),
         ("http://test", "/", ""),

@@ -1,15 +1,16 @@
 //! The target of a request in its four forms, each allowed only where it means something.
 //!
-//! Not decoded and not normalised: what a server takes for equal is its own affair. Stricter than browsers are in
-//! what they refuse (a fragment, quotes, angle brackets, backslashes, anything above ASCII), and as tolerant as they
-//! need: square and curly brackets, `|`, `^` and backquotes pass, and so do lone percent signs in the query.
-//! Source: RFC 9112 section 3.2, RFC 3986 section 3.
+//! Not decoded and not normalised: what a server takes for equal is its own affair. Refused is what no browser sends (a
+//! fragment, double quotes, angle brackets, a backslash in the path, anything above ASCII). What they do not encode,
+//! against RFC 3986, passes: square and curly brackets, `|`, `^` and backquotes, and in the query backslashes and lone
+//! percent signs.
+//! Source: RFC 9112 section 3.2, RFC 3986 section 3; the path and the query percent-encode set of the URL standard.
 use super::grammar::ByteSet;
 use super::host::{are_escapes_whole, split_authority};
 use core::ops::Range;
 
 static PATH: ByteSet = ByteSet::alphanumeric_and(b"-._~!$&'()*+,;=:@/%[]{}|^`");
-static QUERY: ByteSet = ByteSet::alphanumeric_and(b"-._~!$&'()*+,;=:@/%[]{}|^`?");
+static QUERY: ByteSet = ByteSet::alphanumeric_and(b"-._~!$&'()*+,;=:@/%[]{}|^`?\\");
 
 /// How a target is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,6 +97,8 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
+    use alloc::string::String;
 
     fn parts<'a>(method: &str, target: &'a str) -> Option<(TargetForm, &'a str, &'a str, Option<&'a str>)> {
         let parsed = Target::parse(method.as_bytes(), target.as_bytes())?;
@@ -116,11 +119,24 @@ mod tests {
         assert_eq!(parts("GET", "//b.example/x"), Some((Origin, "", "//b.example/x", None)));
         assert_eq!(parts("GET", "/%2F[a]{b}|^`"), Some((Origin, "", "/%2F[a]{b}|^`", None)));
         assert_eq!(parts("GET", "/?100%"), Some((Origin, "", "/", Some("100%"))));
+        assert_eq!(parts("GET", r"/?p=C:\d"), Some((Origin, "", "/", Some(r"p=C:\d"))));
         assert_eq!(parts("GET", "http://b:80/x?y"), Some((Absolute, "b:80", "/x", Some("y"))));
         assert_eq!(parts("GET", "HTTPS://[::1]"), Some((Absolute, "[::1]", "", None)));
         assert_eq!(parts("GET", "http://b?q"), Some((Absolute, "b", "", Some("q"))));
         assert_eq!(parts("CONNECT", "a:443"), Some((Authority, "a:443", "", None)));
         assert_eq!(parts("OPTIONS", "*"), Some((Asterisk, "", "", None)));
+    }
+
+    /// All of visible ASCII that the URL standard does not have browsers encode; they make a slash of a backslash in
+    /// the path, and begin the query and the fragment at `?` and `#`.
+    #[test]
+    fn what_browsers_do_not_encode_passes() {
+        let visible = || (b'!'..=b'~').map(char::from);
+        let query: String = visible().filter(|byte| !"\"#<>'".contains(*byte)).collect();
+        let path: String = query.chars().filter(|byte| !"?`{}^\\%".contains(*byte)).collect();
+        let target = format!("/{path}?{query}");
+        let expected = (TargetForm::Origin, "", &target[..=path.len()], Some(query.as_str()));
+        assert_eq!(parts("GET", &target), Some(expected));
     }
 
     #[test]
@@ -166,6 +182,7 @@ mod tests {
             "http:/b/",
             "ftp://b/",
             "http://b\\x/",
+            "http://b\\?q",
             "http://b/#",
             "://b/",
             "http:x",
