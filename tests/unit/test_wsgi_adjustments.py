@@ -243,6 +243,7 @@ def test_where_it_listens(settings: dict[str, object], addresses: list[str]) -> 
         ({"unix_socket": "/" + "x" * 200}, "^unix_socket: .*at most"),
         ({"url_prefix": "/a?b"}, "^url_prefix is a path"),
         ({"url_prefix": "/a/../b"}, "^url_prefix is a path"),
+        ({"url_prefix": "/a\udce9"}, "^url_prefix is a path"),
         ({"ident": "a\r\nb"}, "^ident is visible ASCII or None"),
         ({"ident": "caf\u00e9"}, "^ident is visible ASCII or None"),
         ({"server_name": "a b"}, "^server_name is a host name"),

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from sites import SERVER_MODULE, Site
@@ -128,6 +129,26 @@ def test_url_prefix_moves_from_the_path_to_the_script_name(
 
 def test_url_prefix_is_no_prefix_of_half_a_segment(serving: Serve) -> None:
     assert environ_of(serving, "/apple", url_prefix="/app")["PATH_INFO"] == "/apple"
+
+
+@pytest.mark.parametrize("target", ["/pre/fixa", "/", "//pre/fix/a", "/Pre/fix"])
+def test_a_path_that_is_not_below_the_prefix_stays_whole(serving: Serve, target: str) -> None:
+    """waitress has it so, too, and takes `//pre/fix` for one below."""
+    environ = environ_of(serving, target, url_prefix="/pre/fix")
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("/pre/fix", target)
+
+
+@pytest.mark.parametrize("prefix", ["/\u20ac", "/caf\xe9/\u65e5\u672c", "/\U0001f40d"])
+def test_a_prefix_beyond_ascii_is_utf_8_a_character_for_each_byte(serving: Serve, prefix: str) -> None:
+    """PEP 3333: the strings of an environ have no character above U+00FF. Such a SCRIPT_NAME fails in Werkzeug."""
+    keep = Keep()
+    with serving(keep, url_prefix=prefix).connect() as peer:
+        assert [peer.ask(target=quote(prefix) + rest).status for rest in ("/x", "/%C3%A9")] == [200, 200]
+        assert peer.ask(target="/x").status == 200
+    below, also_below, outside = keep.seen
+    assert {environ["SCRIPT_NAME"].encode("latin-1").decode() for environ in keep.seen} == {prefix}
+    assert (below["PATH_INFO"], outside["PATH_INFO"]) == ("/x", "/x")
+    assert also_below["PATH_INFO"].encode("latin-1").decode() == "/\xe9"
 
 
 def test_headers_become_keys_and_repeated_ones_are_joined(serving: Serve) -> None:

@@ -60,8 +60,9 @@ class WSGIAdjustments(Adjustments):
             connection, instead of first taking all of it.
     What the application sees:
         url_scheme: "http" or "https", what `wsgi.url_scheme` says.
-        url_prefix: the path under which the application lives, which becomes SCRIPT_NAME and is taken off
-            PATH_INFO.
+        url_prefix: the path under which the application lives, as text, not percent-encoded; it comes in UTF-8.
+            It becomes SCRIPT_NAME of every request and is taken off PATH_INFO, where a path that is not below it
+            stays whole.
         server_name: SERVER_NAME, unless a trusted proxy says another; what a client asked for is HTTP_HOST.
     Answers:
         ident: what the Server header says; None or "": there is no Server header.

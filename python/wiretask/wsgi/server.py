@@ -103,7 +103,8 @@ class WSGIServer(Server):
             "SERVER_NAME": adj.server_name,
             "SERVER_PORT": str(port),
             "SERVER_SOFTWARE": f"wiretask/{__version__}",
-            "SCRIPT_NAME": adj.url_prefix,
+            # A character for each byte, as in PATH_INFO.
+            "SCRIPT_NAME": adj.url_prefix.encode().decode("latin-1"),
             # Weak: the environ is kept by the loops, and a server that nobody holds is collected.
             "wiretask.server": weakref.proxy(self),
         }

@@ -32,7 +32,7 @@ KEPT_HEADERS = ("x-forwarded-prefix", "x-forwarded-server", "x-forwarded-ssl")
 """Headers that are left for the application, from a trusted proxy, and otherwise not looked at."""
 
 _IP = (ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, ipaddress.IPv6Network)
-_NO_CONTROLS = re.compile(r"[^\x00-\x20\x7f]*")
+_VISIBLE = re.compile(r"[^\x00-\x20\x7f\ud800-\udfff]*")
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Prefix:
         if not isinstance(value, str):
             raise TypeError(f"{name} is {allowed}, not {value!r}")
         segments = value.strip().strip("/")
-        if not _NO_CONTROLS.fullmatch(segments) or re.search(r"[?#%]|//|(?:^|/)\.{1,2}(?:/|$)", segments):
+        if not _VISIBLE.fullmatch(segments) or re.search(r"[?#%]|//|(?:^|/)\.{1,2}(?:/|$)", segments):
             raise ValueError(f"{name} is {allowed}, not {value!r}")
         return f"/{segments}" if segments else ""
 

@@ -15,7 +15,7 @@ pub struct WsgiSettings {
     pub environ: Py<PyDict>,
     /// What `Server` says; empty: there is none.
     pub ident: Vec<u8>,
-    /// `SCRIPT_NAME`, which is cut off paths; empty, or beginning with a slash and not ending with one.
+    /// The bytes of `SCRIPT_NAME`, which are cut off paths; none, or beginning with a slash and not ending with one.
     pub url_prefix: Vec<u8>,
     /// Nobody is trusted to say where requests were forwarded from: environs have none of these fields.
     pub drops_forwarding: bool,
