@@ -43,6 +43,16 @@ def make():
     return app
 """
 
+ERRING = r"""
+def app(environ, start_response):
+    errors = environ["wsgi.errors"]
+    errors.write("oh dear \u20ac \udce9\n")
+    print("oh dear", file=errors, flush=True)
+    errors.writelines(["a", "b"])
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"stream %d" % id(errors)]
+"""
+
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
@@ -335,22 +345,31 @@ def test_a_log_to_a_standard_output_that_is_closed_is_refused(folder: Path) -> N
     )
 
 
+def test_an_application_can_write_errors_though_standard_error_is_closed(folder: Path) -> None:
+    """PEP 3333: `wsgi.errors` is a stream that text can be written to. Python's `sys.stderr` is None then."""
+    (folder / "shop.py").write_text(ERRING)
+    port = _free_port()
+    arguments = ["shop:app", "--host", "127.0.0.1", "--port", str(port)]
+    wiretask_serve = [sys.executable, "-m", "wiretask", "serve", *arguments]
+    process = subprocess.Popen(["sh", "-c", 'exec "$@" 2>&-', "sh", *wiretask_serve], cwd=folder)
+    try:
+        first, second = _first_answer(port, process), answer_of(port, "/")[1]
+        assert first == second, "each request has a stream of its own"
+        assert first.startswith(b"stream ")
+        process.terminate()
+        assert process.wait(DEADLINE_SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_banner_that_cannot_be_written_does_not_keep_it_from_serving(folder: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = _free_port()
     arguments = ["shop:app", "--host", "127.0.0.1", "--port", str(port)]
     with open("/dev/full", "wb") as full:
         process = subprocess.Popen([sys.executable, "-m", "wiretask", "serve", *arguments], cwd=folder, stderr=full)
     try:
-        deadline = time.monotonic() + DEADLINE_SECONDS
-        while True:
-            try:
-                assert answer_of(port, "/a")[1] == b"|/a"
-                break
-            except ConnectionRefusedError:
-                assert process.poll() is None
-                assert time.monotonic() < deadline
-                time.sleep(0.02)
+        assert _first_answer(port, process, "/a") == b"|/a"
         process.terminate()
         assert process.wait(DEADLINE_SECONDS) == 0
     finally:
@@ -451,6 +470,23 @@ def test_ini_files_find_it_by_its_entry_points(folder: Path, group: str) -> None
         assert _eventually_answers(port, command)
         command.process.send_signal(signal.SIGTERM)
         assert command.finish() == (0, "", "")
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
+
+
+def _first_answer(port: int, process: subprocess.Popen[bytes], path: str = "/") -> bytes:
+    """Return the body that is answered as soon as the process listens; fails if it ends instead."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        try:
+            return answer_of(port, path)[1]
+        except ConnectionRefusedError:
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
 
 
 def _eventually_answers(port: int, command: Command) -> bool:

@@ -7,11 +7,13 @@ Source: PEP 3333; waitress for the names.
 
 from __future__ import annotations
 
+import functools
+import os
 import signal
 import sys
 import weakref
 from collections.abc import Callable
-from typing import Any, Unpack, cast
+from typing import Any, TextIO, Unpack, cast
 
 from wiretask._native import __version__
 from wiretask.channels import ServerChannel
@@ -94,7 +96,7 @@ class WSGIServer(Server):
         environ = {
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": adj.url_scheme,
-            "wsgi.errors": sys.stderr,
+            "wsgi.errors": sys.stderr if sys.stderr is not None else _nowhere(),
             "wsgi.multithread": adj.threads > 1,
             "wsgi.multiprocess": False,
             "wsgi.run_once": False,
@@ -140,6 +142,12 @@ class WSGIServer(Server):
         finally:
             if self._running is not None:
                 self._access_log.end(self._running.native)
+
+
+@functools.cache
+def _nowhere() -> TextIO:
+    """Return what takes all text and keeps none, for a process without a standard error. One for all servers."""
+    return open(os.devnull, "w", encoding="utf-8", errors="backslashreplace")
 
 
 def _drops_forwarding(adj: WSGIAdjustments) -> bool:
