@@ -1,6 +1,6 @@
 """`StreamedInput`: `wsgi.input` of a body that the application reads while it comes.
 
-Strategy: the standard library's buffered reader over the connection, so that every way of reading is there.
+Strategy: a buffered reader over the connection, so that every way of reading is there; none of seeking.
 Must not know: how a body is framed.
 """
 
@@ -10,6 +10,7 @@ import io
 from typing import Any
 
 from wiretask._native import Exchange
+from wiretask.wsgi.body_reader import BodyReader
 
 __all__ = ["StreamedInput", "open_streamed_input"]
 
@@ -46,7 +47,7 @@ class StreamedInput(io.RawIOBase):
         return len(data)
 
 
-def open_streamed_input(exchange: Exchange) -> tuple[io.BufferedReader, StreamedInput]:
+def open_streamed_input(exchange: Exchange) -> tuple[BodyReader, StreamedInput]:
     """Return the body of a request as a file, and what is to be closed when the request has been answered."""
     raw = StreamedInput(exchange)
-    return io.BufferedReader(raw, _BUFFER_BYTES), raw
+    return BodyReader(raw, _BUFFER_BYTES), raw

@@ -9,7 +9,7 @@ use wiretask_engine::body_files::BodyFile;
 
 /// The body of a request, to be read by the application.
 pub struct Input {
-    /// A `BytesIO`, or a file that is open for reading.
+    /// A `BytesIO`, or a `BodyReader` of a file.
     pub object: Py<PyAny>,
     /// How long it is.
     pub length: u64,
@@ -56,12 +56,13 @@ fn empty<'py>(class: &Bound<'py, PyType>) -> PyResult<Bound<'py, PyAny>> {
 }
 
 fn open(py: Python<'_>, file: &BodyFile) -> PyResult<Py<PyAny>> {
-    static OPEN: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static RAW: PyOnceLock<Py<PyType>> = PyOnceLock::new();
+    static READER: PyOnceLock<Py<PyType>> = PyOnceLock::new();
     let descriptor = file.descriptor().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
     let copy = descriptor.try_clone_to_owned()?;
-    let open = OPEN.get_or_try_init(py, || PyResult::Ok(py.import("io")?.getattr("open")?.unbind()))?;
-    let object = open.bind(py).call1((copy.as_raw_fd(), "rb"))?;
+    let reader = READER.import(py, "wiretask.wsgi.body_reader", "BodyReader")?;
+    let raw = RAW.import(py, "io", "FileIO")?.call1((copy.as_raw_fd(), "rb"))?;
     // It is closed with the object from here on.
     std::mem::forget(copy);
-    Ok(object.unbind())
+    Ok(reader.call1((raw,))?.unbind())
 }
