@@ -414,7 +414,9 @@ def test_r20_a_close_that_raises_is_logged_and_the_answer_is_whole(serving: Serv
 # ---- what is no block ----
 
 
-@pytest.mark.parametrize("block", ["text", None, 5, [b"x"]], ids=repr)
+@pytest.mark.parametrize(
+    "block", ["text", None, 5, [b"x"], bytearray(b"x"), memoryview(b"x")], ids=lambda it: str(type(it))
+)
 @pytest.mark.parametrize("is_first", [True, False])
 def test_a_block_that_is_no_bytes_is_an_error_of_the_application(
     serving: Serve, caplog: Any, block: Any, is_first: bool

@@ -178,6 +178,17 @@ def test_exc_info_may_be_passed_by_name(serving: Serve) -> None:
     assert (answer.status, answer.body) == (503, b"sorry")
 
 
+def test_status_and_headers_by_name_are_an_error_of_the_application(serving: Serve, caplog: Any) -> None:
+    """PEP 3333 has them by position, and servers call them otherwise; docs/from-waitress.md says so."""
+
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response(status="200 OK", headers=[TEXT])
+        return [b"not sent"]
+
+    assert serving(application, validated=False).ask().status == 500
+    assert "TypeError" in errors_of(caplog)[0]
+
+
 @pytest.mark.parametrize(("result", "kind"), [(None, "None"), (b"text", "bytes"), ("text", "str")])
 def test_an_application_that_returns_no_list_is_told_what_to_return(
     serving: Serve, caplog: Any, result: Any, kind: str
@@ -299,7 +310,11 @@ def test_a_status_that_would_break_the_answer_is_answered_by_500(serving: Serve,
     refuse(serving, caplog, status, [TEXT])
 
 
-@pytest.mark.parametrize("headers", [None, "X-A: b", [("X-A", "b"), None], [["X-A"]], 5], ids=repr)
+@pytest.mark.parametrize(
+    "headers",
+    [None, "X-A: b", [("X-A", "b"), None], [["X-A"]], 5, (("X-A", "b"),), {"X-A": "b"}.items(), [["X-A", "b"]]],
+    ids=repr,
+)
 def test_headers_that_are_no_list_of_pairs_are_answered_by_500(serving: Serve, caplog: Any, headers: Any) -> None:
     refuse(serving, caplog, "200 OK", headers)
 
