@@ -363,6 +363,33 @@ def test_an_application_can_write_errors_though_standard_error_is_closed(folder:
         process.wait()
 
 
+CLOSED = """
+import os, sys
+
+def app(environ, start_response):
+    start_response("200 OK", [])
+    nowhere = os.stat(os.devnull)
+    print("written to nobody")
+    return [str([os.path.samestat(os.fstat(number), nowhere) for number in (0, 1, 2)]).encode()]
+"""
+
+
+def test_no_socket_stands_where_a_standard_stream_is_closed(folder: Path) -> None:
+    """What is written there, by a library in C say, would be in the middle of an answer."""
+    (folder / "shop.py").write_text(CLOSED)
+    port = _free_port()
+    arguments = ["shop:app", "--host", "127.0.0.1", "--port", str(port)]
+    wiretask_serve = [sys.executable, "-m", "wiretask", "serve", *arguments]
+    process = subprocess.Popen(["sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", *wiretask_serve], cwd=folder)
+    try:
+        assert _first_answer(port, process) == b"[True, True, True]"
+        process.terminate()
+        assert process.wait(DEADLINE_SECONDS) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_a_banner_that_cannot_be_written_does_not_keep_it_from_serving(folder: Path) -> None:
     port = _free_port()
     arguments = ["shop:app", "--host", "127.0.0.1", "--port", str(port)]

@@ -57,6 +57,7 @@ def serve_command(prog: str, arguments: list[str]) -> int:
     """
     try:
         configuration = read_configuration(prog, arguments)
+        _fill_standard_descriptors()
         _take_early_signals()
         application, name = _application_of(configuration)
         if configuration.is_check:
@@ -125,9 +126,19 @@ def _serve(server: WSGIServer, name: str, log_level: str) -> None:
 
 
 def _print_banner(server: WSGIServer, name: str) -> None:
-    if name:
+    if name and sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):  # a banner that nobody can read is no reason not to serve
             print(banner(__version__, name, server.effective_listen, server.adj), file=sys.stderr, flush=True)
+
+
+def _fill_standard_descriptors() -> None:
+    """Have no socket under the number of a standard stream that is closed: what is written there goes nowhere."""
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            # The lowest number that is free: this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
 
 
 def _take_early_signals() -> None:
