@@ -9,21 +9,23 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import os
-import resource
 import signal
 import socket
 import sys
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 from wiretask._native import __version__
 from wiretask.command_line.banner import banner, links
 from wiretask.command_line.configuration import Configuration, ConfigurationError, read_configuration
 from wiretask.command_line.options import UsageError
+from wiretask.command_line.process import (
+    fill_standard_descriptors,
+    is_unclaimed,
+    raise_descriptor_limit,
+    take_early_signals,
+)
 from wiretask.demo import demo_application
-from wiretask.running_server import DESCRIPTORS_OF_AN_APPLICATION
 from wiretask.wsgi.application import ApplicationError, load_application
 from wiretask.wsgi.server import WSGIServer
 
@@ -57,13 +59,13 @@ def serve_command(prog: str, arguments: list[str]) -> int:
     """
     try:
         configuration = read_configuration(prog, arguments)
-        _fill_standard_descriptors()
-        _take_early_signals()
+        fill_standard_descriptors()
+        take_early_signals()
         application, name = _application_of(configuration)
         if configuration.is_check:
             print(_what_would_be(configuration, name))
             return 0
-        _raise_descriptor_limit(configuration.adj.connection_limit)
+        raise_descriptor_limit(configuration.adj.connection_limit)
         server = WSGIServer(application, configuration.adj)
         _serve(server, "" if configuration.is_quiet else name, configuration.log_level)
     except UsageError as error:
@@ -115,10 +117,10 @@ def _serve(server: WSGIServer, name: str, log_level: str) -> None:
         logging.getLogger("wiretask").setLevel(log_level.upper())
     # From here on a signal asks for the end, also in the moment before the server listens to signals itself.
     for number in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler, _end_at_once):
+        if is_unclaimed(number):
             signal.signal(number, signal.default_int_handler)
     # Log rotation sends SIGUSR1, perhaps before the server listens to it, or to a server without a log: we go on.
-    if signal.getsignal(signal.SIGUSR1) in (signal.SIG_DFL, _overhear):
+    if is_unclaimed(signal.SIGUSR1):
         signal.signal(signal.SIGUSR1, lambda number, frame: server.reopen_access_log())
     with contextlib.suppress(KeyboardInterrupt), contextlib.ExitStack() as at_the_end:
         at_the_end.callback(server.stop)
@@ -129,44 +131,6 @@ def _print_banner(server: WSGIServer, name: str) -> None:
     if name and sys.stderr is not None:
         with contextlib.suppress(OSError, ValueError):  # a banner that nobody can read is no reason not to serve
             print(banner(__version__, name, server.effective_listen, server.adj), file=sys.stderr, flush=True)
-
-
-def _fill_standard_descriptors() -> None:
-    """Have no socket under the number of a standard stream that is closed: what is written there goes nowhere."""
-    for number in (0, 1, 2):
-        try:
-            os.fstat(number)
-        except OSError:
-            # The lowest number that is free: this one.
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-
-
-def _take_early_signals() -> None:
-    """Have signals do what they should while the application is loaded, which may take long."""
-    if signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL:
-        signal.signal(signal.SIGUSR1, _overhear)
-    # The system spares the first process of a container what a signal does by default.
-    if os.getpid() == 1 and signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, _end_at_once)
-
-
-def _overhear(number: int, frame: FrameType | None) -> None:
-    """Log rotation sends SIGUSR1: there is no log yet."""
-
-
-def _end_at_once(number: int, frame: FrameType | None) -> None:
-    os._exit(128 + number)
-
-
-def _raise_descriptor_limit(connections: int) -> None:
-    """Have as many descriptors as so many connections and an application need, as far as this user may."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + DESCRIPTORS_OF_AN_APPLICATION
-    if hard != resource.RLIM_INFINITY:
-        wanted = min(wanted, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        with contextlib.suppress(OSError, ValueError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _enable_loggers() -> None:
